@@ -1,0 +1,55 @@
+"""pyrotask: a task broker for people who compute, on Pyro5.
+
+    TaskManager     the reference API, in this process or as a Pyro object
+    Server          serves a TaskManager under a label
+    connect         a proxy for the TaskManager of a label or address
+    handler         marks a function as the handler of a tag, for workers
+    Settings        bounds and periods
+    errors          what can go wrong
+    masterslave     the master and slave classes of ScientificPython's second module
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from pyrotask.errors import PyrotaskError, TaskManagerTermination, TaskRaisedException
+
+if TYPE_CHECKING:
+    from pyrotask.config import Settings
+    from pyrotask.remote.proxy import connect
+    from pyrotask.remote.server import Server
+    from pyrotask.taskmanager import TaskManager
+    from pyrotask.worker.handlers import handler
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PyrotaskError",
+    "Server",
+    "Settings",
+    "TaskManager",
+    "TaskManagerTermination",
+    "TaskRaisedException",
+    "__version__",
+    "connect",
+    "handler",
+]
+
+# Loaded at first use: a worker's module that imports `handler` does not need the server.
+_HOMES = {
+    "Server": "pyrotask.remote.server",
+    "Settings": "pyrotask.config",
+    "TaskManager": "pyrotask.taskmanager",
+    "connect": "pyrotask.remote.proxy",
+    "handler": "pyrotask.worker.handlers",
+}
+
+
+def __getattr__(name: str) -> object:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return getattr(importlib.import_module(home), name)

@@ -1,0 +1,378 @@
+"""The settings: every bound and period of a broker, a worker or a client, with its reason.
+
+A value comes from the first of these that has it:
+
+1. an argument: ``Settings.load(max_crashes=5)``, or the command line's ``--max-crashes``;
+2. the environment: ``PYROTASK_MAX_CRASHES=5`` (empty counts as absent);
+3. a TOML file with a line ``max_crashes = 5``: the one that ``PYROTASK_CONFIG`` names, else
+   ``pyrotask.toml`` in the user's configuration directory, if there is one;
+4. the default below.
+
+To add a setting, add a field with its default, its bounds and its reason: reading, checking
+and the error messages follow from that.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import math
+import os
+import re
+import tomllib
+import warnings
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import platformdirs
+
+from pyrotask.core.model import SECOND, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ENVIRONMENT_PREFIX = "PYROTASK_"
+CONFIG_VARIABLE = "PYROTASK_CONFIG"
+
+NOT_SETTINGS = frozenset({CONFIG_VARIABLE})
+"""Variables with our prefix that are no settings; every other unknown one is a mistyped setting."""
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+_ARGUMENT = "argument"
+
+
+# ---------------------------------------------------------------- what a value may be
+
+
+class _Kind(Protocol):
+    """What the values of a setting may be."""
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values, as the end of the sentence "allowed is ..."."""
+        ...
+
+    def parse(self, text: str) -> object:
+        """Turn an environment variable into a value, not yet checked. Raises ValueError."""
+        ...
+
+    def check(self, value: object) -> object:
+        """Return the value in its proper type. Raises ValueError or TypeError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    at_least: int
+    at_most: int
+
+    @property
+    def allowed(self) -> str:
+        return f"a whole number from {self.at_least} to {self.at_most}"
+
+    def parse(self, text: str) -> int:
+        return int(text)
+
+    def check(self, value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError
+        if not self.at_least <= value <= self.at_most:
+            raise ValueError
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    at_least: float
+    may_be_infinite: bool = False
+
+    @property
+    def allowed(self) -> str:
+        return f"a number, at least {self.at_least:g}" + (", or inf" if self.may_be_infinite else "")
+
+    def parse(self, text: str) -> float:
+        return float(text)
+
+    def check(self, value: object) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise TypeError
+        number = float(value)
+        if not number >= self.at_least or (math.isinf(number) and not self.may_be_infinite):
+            raise ValueError  # `not >=` refuses nan as well
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class _PathName:
+    allowed: str
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def check(self, value: object) -> Path:
+        if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+            raise TypeError
+        return Path(value).expanduser().absolute()
+
+
+@dataclass(frozen=True, slots=True)
+class _HostPort:
+    allowed: str = 'a text "host", "host:port" or "[IPv6 address]:port"'
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def check(self, value: object) -> str | None:
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise TypeError
+        split_host_port(value)
+        return value
+
+
+def split_host_port(text: str) -> tuple[str, int | None]:
+    """Split ``"host:port"``, ``"host"`` or ``"[IPv6]:port"`` into host and port (None: not said).
+
+    The host comes without brackets. Nothing is resolved.
+
+    Raises:
+        ValueError: if the text has none of these shapes, or the port is not in 1..65535.
+    """
+    match = re.fullmatch(
+        r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>\w[\w.-]*))(?::(?P<port>\d{1,5}))?", text, re.ASCII
+    )
+    if match is None:
+        raise ValueError(f"{text!r} is no host or host:port (an IPv6 address stands in brackets: [::1]:9090)")
+    if match["v6"] is not None:
+        ipaddress.IPv6Address(match["v6"])  # a ValueError that names the address
+    port = None if match["port"] is None else int(match["port"])
+    if port is not None and not 1 <= port <= 65535:  # noqa: PLR2004 - the range of TCP
+        raise ValueError(f"{text!r} is no host:port: a port is in 1 to 65535")
+    return match["v6"] or match["name"], port
+
+
+# ---------------------------------------------------------------- defaults and field helpers
+
+
+def _whole(default: int, *, at_least: int, at_most: int) -> int:
+    return field(default=default, metadata={"kind": _Whole(at_least, at_most)})
+
+
+def _number(default: float, *, at_least: float = 0.0, may_be_infinite: bool = False) -> float:
+    return field(default=default, metadata={"kind": _Number(at_least, may_be_infinite)})
+
+
+def _default_runtime_dir() -> Path:
+    try:
+        with warnings.catch_warnings():
+            # Newer versions warn where the system has no place of its own for this, as in a
+            # batch job. Whoever uses the directory checks it anyway, wherever it is.
+            warnings.simplefilter("ignore")
+            return platformdirs.user_runtime_path("pyrotask", appauthor=False)
+    except PermissionError as error:  # its usual place belongs to somebody else
+        raise PermissionError(f"{error}, or name a directory of your own in PYROTASK_RUNTIME_DIR") from error
+
+
+def _config_dir() -> Path:
+    return platformdirs.user_config_path("pyrotask", appauthor=False)
+
+
+def _default_key_file() -> Path:
+    return _config_dir() / "key"
+
+
+# ---------------------------------------------------------------- the settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, checked. ``Settings()`` takes the defaults, `load` asks the surroundings too.
+
+    Raises:
+        ValueError: for a value that is not allowed; the text names the setting, where the
+            value came from, and what is allowed.
+    """
+
+    # ---- when somebody is lost, and how often a task may go wrong (the core's limits)
+
+    liveness_factor: int = _whole(4, at_least=1, at_most=1000)
+    """Silent periods after which a process is lost: a few late pings must not cost a task."""
+
+    disconnected_factor: float = _number(1.5, at_least=1.0)
+    """The same with no connection left: one period, and half of one for the ping's own way."""
+
+    plain_grace_s: float = _number(30.0)
+    """How long a plain client may be without a connection: some open one for each call."""
+
+    reconnect_grace_s: float = _number(1.0)
+    """How long our own worker may be without one: it reconnects at once if it lives."""
+
+    max_crashes: int = _whole(3, at_least=1, at_most=1_000_000)
+    """Workers that a task may kill: more, and it would go on killing."""
+
+    max_losses: int = _whole(10, at_least=1, at_most=1_000_000)
+    """Workers that a task may lose: nodes are preempted for reasons of their own."""
+
+    max_waiting: int = _whole(10_000_000, at_least=1, at_most=1_000_000_000)
+    """Unstarted tasks that the manager takes on: its memory is finite (some 400 bytes each)."""
+
+    # ---- what a stranger may cost
+
+    max_message_bytes: int = _whole(GIB, at_least=MIB, at_most=4 * GIB - 1)
+    """The longest message taken from a known client; Pyro's header cannot say more than 4 GiB."""
+
+    handshake_message_bytes: int = _whole(64 * KIB, at_least=4 * KIB, at_most=MIB)
+    """The longest message taken from somebody unknown: nobody fills our memory before proving who he is."""
+
+    handshake_timeout_s: float = _number(10.0, at_least=0.1)
+    """How long a new connection may take to say who it is: a silent one is no use to anybody."""
+
+    max_connections: int = _whole(20_000, at_least=1, at_most=1_000_000)
+    """Open connections: twice the ten thousand workers that one broker is made for."""
+
+    # ---- waiting
+
+    explain_after_s: float = _number(5.0, at_least=0.1)
+    """After how long a wait says why it waits: later than most waits, sooner than a user's doubt."""
+
+    drain_timeout_s: float = _number(30.0)
+    """How long a worker told to stop may finish what runs: what batch systems grant before they kill."""
+
+    shutdown_timeout_s: float = _number(math.inf, may_be_infinite=True)
+    """How long a master's shutdown lets queued tasks be computed: work is not cut off unless you say so.
+
+    It ends without that when nothing is unfinished, or no live slave is left."""
+
+    lookup_timeout_s: float = _number(1.0, at_least=0.05)
+    """How long one dead or silent address may hold up finding a broker: each place is asked in turn."""
+
+    # ---- where things are
+
+    runtime_dir: Path = field(
+        default_factory=_default_runtime_dir, metadata={"kind": _PathName("a directory")}
+    )
+    """Where brokers leave their connection files: yours alone (mode 700), emptied at a reboot if the system
+    has such a place."""
+
+    key_file: Path = field(default_factory=_default_key_file, metadata={"kind": _PathName("a file")})
+    """The key that brokers on public addresses ask for: mode 600, the same file for all your brokers."""
+
+    name_server: str | None = field(default=None, metadata={"kind": _HostPort()})
+    """The Pyro name server, ``"host[:port]"``; None: where Pyro itself looks, localhost:9090 by default."""
+
+    def __post_init__(self) -> None:
+        """Check every value, and bring it into its proper type."""
+        for name, kind in _kinds(type(self)):
+            object.__setattr__(self, name, _checked(name, kind, getattr(self, name), _ARGUMENT))
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the settings: arguments, then the environment, then the TOML file, then defaults.
+
+        An argument that is None counts as not given. Reads the environment and one file at
+        each call; creates nothing.
+
+        Raises:
+            ValueError: for a value that is not allowed, or an unknown setting; the text says
+                where it stands, what is allowed, and which name may have been meant.
+            FileNotFoundError: if ``PYROTASK_CONFIG`` names a file that is not there.
+        """
+        kinds = dict(_kinds(cls))
+        values: dict[str, Any] = {}
+        for name, value, source in (*_from_file(), *_from_environment(), *_from_arguments(overrides)):
+            if name not in kinds:
+                raise ValueError(_unknown(name, source, kinds))
+            values[name] = _read(name, kinds[name], value, source)
+        return cls(**values)
+
+    def limits(self) -> Limits:
+        """Return the part of the settings that the core's rules use."""
+        return Limits(
+            liveness_factor=self.liveness_factor,
+            disconnected_factor=self.disconnected_factor,
+            plain_grace_ns=round(self.plain_grace_s * SECOND),
+            reconnect_grace_ns=round(self.reconnect_grace_s * SECOND),
+            max_crashes=self.max_crashes,
+            max_losses=self.max_losses,
+            max_waiting=self.max_waiting,
+        )
+
+
+# ---------------------------------------------------------------- the sources, last one wins
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A value from the environment, where everything is text."""
+
+    text: str
+
+
+def _from_file() -> Iterator[tuple[str, object, str]]:
+    named = os.environ.get(CONFIG_VARIABLE)
+    path = Path(named).expanduser() if named else _config_dir() / "pyrotask.toml"
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if named:
+            raise FileNotFoundError(
+                f"{CONFIG_VARIABLE} names {path}, which is not there: write it, or `unset {CONFIG_VARIABLE}`"
+            ) from None
+        return
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise ValueError(f"{path} is no TOML file: {error}") from error
+    for name, value in table.items():
+        yield name, value, str(path)
+
+
+def _from_environment() -> Iterator[tuple[str, object, str]]:
+    for variable, text in sorted(os.environ.items()):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in NOT_SETTINGS and text:
+            name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+            yield name, _Text(text), f"environment variable {variable}"
+
+
+def _from_arguments(overrides: Mapping[str, object]) -> Iterator[tuple[str, object, str]]:
+    for name, value in overrides.items():
+        if value is not None:
+            yield name, value, _ARGUMENT
+
+
+# ---------------------------------------------------------------- reading and refusing
+
+
+def _kinds(settings_type: type[Settings]) -> Iterator[tuple[str, _Kind]]:
+    for setting in fields(settings_type):
+        yield setting.name, setting.metadata["kind"]
+
+
+def _read(name: str, kind: _Kind, value: object, source: str) -> object:
+    if not isinstance(value, _Text):
+        return _checked(name, kind, value, source)
+    try:
+        parsed = kind.parse(value.text)
+    except ValueError:
+        raise ValueError(_refused(name, kind, value.text, source)) from None
+    return _checked(name, kind, parsed, source)
+
+
+def _checked(name: str, kind: _Kind, value: object, source: str) -> object:
+    try:
+        return kind.check(value)
+    except (TypeError, ValueError):
+        raise ValueError(_refused(name, kind, value, source)) from None
+
+
+def _refused(name: str, kind: _Kind, value: object, source: str) -> str:
+    return f"setting {name} = {value!r} ({source}) cannot be: allowed is {kind.allowed}"
+
+
+def _unknown(name: str, source: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known))}"
+    return f"there is no setting {name} ({source}); {hint}"

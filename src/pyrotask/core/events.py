@@ -1,0 +1,283 @@
+"""Everything that can happen, as values. The durable state is the fold of these.
+
+An event is a fact in the past: it is never refused, and says all that `state.apply` needs,
+so that a replay comes to the same state as the run that it replays. Adding a field is a new
+version of the event for the journal; a default keeps old records readable.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pyrotask.core.model import (
+    Cause,
+    Failure,
+    Kind,
+    Nanoseconds,
+    NodeId,
+    Options,
+    Payload,
+    ProcessId,
+    SessionId,
+    TaskNumber,
+)
+
+
+class BrokerStarted(NamedTuple):
+    """A run begins. ``lineage`` names the history that all numbers belong to."""
+
+    at: Nanoseconds
+    lineage: str
+
+
+class Terminated(NamedTuple):
+    """No more tasks are taken on; nobody waits any more."""
+
+    at: Nanoseconds
+
+
+# --- tasks ------------------------------------------------------------------------------
+
+
+class TaskSubmitted(NamedTuple):
+    """A task was taken on. With a later ``due_at`` or unfinished inputs it is SCHEDULED."""
+
+    at: Nanoseconds
+    task: TaskNumber
+    tag: str
+    payload: Payload
+    options: Options
+    session: SessionId
+    due_at: Nanoseconds | None = None
+    inputs: tuple[TaskNumber, ...] = ()
+
+
+class TaskDue(NamedTuple):
+    """The instant came that the task waited for."""
+
+    task: TaskNumber
+
+
+class InputsReady(NamedTuple):
+    """All inputs of the task have succeeded."""
+
+    task: TaskNumber
+
+
+class TaskLeased(NamedTuple):
+    """A process (None: somebody on a connection) may run the task."""
+
+    at: Nanoseconds
+    task: TaskNumber
+    process: ProcessId | None
+    attempt: int
+
+
+class TaskReleased(NamedTuple):
+    """The lease ended, nobody is to blame: the task is first in line again."""
+
+    task: TaskNumber
+    cause: Cause
+
+
+class TaskCrashed(NamedTuple):
+    """The worker died running it. ``final``: that was once too often."""
+
+    at: Nanoseconds
+    task: TaskNumber
+    detail: str
+    final: bool
+
+
+class TaskLost(NamedTuple):
+    """The worker is gone or silent. ``final``: that was once too often."""
+
+    at: Nanoseconds
+    task: TaskNumber
+    detail: str
+    final: bool
+
+
+class TaskRaised(NamedTuple):
+    """The task's code raised. It runs again at ``retry_at``, or (None) has failed."""
+
+    at: Nanoseconds
+    task: TaskNumber
+    failure: Failure
+    retry_at: Nanoseconds | None
+
+
+class TimeLimitReached(NamedTuple):
+    """The task ran longer than it may. It runs again at ``retry_at``, or (None) has failed."""
+
+    at: Nanoseconds
+    task: TaskNumber
+    retry_at: Nanoseconds | None
+
+
+class TaskSucceeded(NamedTuple):
+    """The first valid answer."""
+
+    at: Nanoseconds
+    task: TaskNumber
+    value: Payload
+
+
+class TaskFailed(NamedTuple):
+    """The task can never run: an input of it ended without a value."""
+
+    at: Nanoseconds
+    task: TaskNumber
+    detail: str
+
+
+class TaskCancelled(NamedTuple):
+    """Somebody does not want the answer any more."""
+
+    at: Nanoseconds
+    task: TaskNumber
+    detail: str
+
+
+class TaskRetried(NamedTuple):
+    """A task that had ended without a value starts anew, its counters at zero."""
+
+    at: Nanoseconds
+    task: TaskNumber
+    due_at: Nanoseconds | None = None
+
+
+class LateAnswer(NamedTuple):
+    """An answer came for a task that has one, or that is gone. It was dropped."""
+
+    task: TaskNumber
+
+
+class ResultDelivered(NamedTuple):
+    """The answer was handed out."""
+
+    task: TaskNumber
+
+
+class DeliveryUndone(NamedTuple):
+    """The answer did not arrive: it is first in line again."""
+
+    task: TaskNumber
+
+
+class DeliveryAcknowledged(NamedTuple):
+    """The receiver has taken the answer over."""
+
+    task: TaskNumber
+
+
+class TaskForgotten(NamedTuple):
+    """Nobody needs the task any more."""
+
+    task: TaskNumber
+
+
+# --- processes, nodes, sessions, data -----------------------------------------------------
+
+
+class ProcessRegistered(NamedTuple):
+    """A process takes part from now on."""
+
+    at: Nanoseconds
+    process: ProcessId
+    kind: Kind
+    period_ns: Nanoseconds | None
+    info: str
+    node: NodeId | None = None
+    tags: frozenset[str] | None = None
+
+
+class ProcessUnregistered(NamedTuple):
+    """It left by its own will; its tasks were released before."""
+
+    process: ProcessId
+
+
+class ProcessLost(NamedTuple):
+    """It fell silent or died; its tasks were released before."""
+
+    at: Nanoseconds
+    process: ProcessId
+    detail: str
+
+
+class NodeRegistered(NamedTuple):
+    """A supervisor speaks for the processes of its node from now on."""
+
+    at: Nanoseconds
+    node: NodeId
+    period_ns: Nanoseconds
+    info: str
+
+
+class NodeUnregistered(NamedTuple):
+    """The supervisor left, or was lost."""
+
+    node: NodeId
+
+
+class SessionOpened(NamedTuple):
+    """A named session: what is submitted in it is delivered in it only."""
+
+    at: Nanoseconds
+    session: SessionId
+    name: str
+
+
+class SessionEnded(NamedTuple):
+    """The session is over; its tasks were cancelled and forgotten before."""
+
+    session: SessionId
+
+
+class DataStored(NamedTuple):
+    """These labels have these values now, all at once."""
+
+    items: tuple[tuple[str, Payload], ...]
+
+
+class DataDeleted(NamedTuple):
+    """The label has no value any more."""
+
+    label: str
+
+
+TaskEvent = (
+    TaskSubmitted
+    | TaskDue
+    | InputsReady
+    | TaskLeased
+    | TaskReleased
+    | TaskCrashed
+    | TaskLost
+    | TaskRaised
+    | TimeLimitReached
+    | TaskSucceeded
+    | TaskFailed
+    | TaskCancelled
+    | TaskRetried
+    | LateAnswer
+    | ResultDelivered
+    | DeliveryUndone
+    | DeliveryAcknowledged
+    | TaskForgotten
+)
+OtherEvent = (
+    BrokerStarted
+    | Terminated
+    | ProcessRegistered
+    | ProcessUnregistered
+    | ProcessLost
+    | NodeRegistered
+    | NodeUnregistered
+    | SessionOpened
+    | SessionEnded
+    | DataStored
+    | DataDeleted
+)
+Event = TaskEvent | OtherEvent

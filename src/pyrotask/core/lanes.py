@@ -1,0 +1,255 @@
+"""Where tasks stand in line: one lane for each (group, tag, priority), and views over lanes.
+
+A *lane* is a line of tasks that differ in nothing that a request can ask for. Tasks carry
+their own links, so that joining at either end and leaving from anywhere cost the same few
+steps, with ten tasks or a million.
+
+A *view* is what a request asks for: some groups, and some tags or all. It finds the first
+task over all its lanes with a heap of the lanes' heads. The heap is corrected when it is
+read: an entry whose task is not at the head of its lane any more is dropped then. So all
+costs are O(log lanes) at worst, and independent of the number of tasks.
+
+A lane that runs empty stays for a while, since its next task is often on its way; so do the
+views that nobody is parked on. Both are bounded: tags and requests are never kept for ever.
+
+The same class serves two lines: waiting tasks (group: payload format) and finished ones
+(group: session). It knows nothing of states; `state.py` calls it.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from pyrotask.core.model import Task
+
+MAX_VIEWS = 4096
+"""Views kept for their next use. More distinct requests than that are made anew each time."""
+
+MAX_EMPTY_LANES = 1024
+"""Empty lanes kept, and as many again as are occupied."""
+
+
+class LaneKey(NamedTuple):
+    """What the tasks of a lane have in common."""
+
+    group: Hashable
+    tag: str
+    priority: int
+
+
+class Lane:
+    """A line of tasks, linked through the tasks themselves."""
+
+    __slots__ = ("head", "key", "size", "tail", "views")
+
+    def __init__(self, key: LaneKey, views: tuple[View, ...]) -> None:
+        self.key = key
+        self.views = views
+        self.head: Task | None = None
+        self.tail: Task | None = None
+        self.size = 0
+
+    def __iter__(self) -> Iterator[Task]:
+        task = self.head
+        while task is not None:
+            yield task
+            task = task.next
+
+
+class View:
+    """A request's choice of lanes: ``groups``, and ``tags`` (None: all)."""
+
+    __slots__ = ("_heap", "_pruned_size", "groups", "in_use", "tags")
+
+    def __init__(self, groups: frozenset[Hashable], tags: frozenset[str] | None) -> None:
+        self.groups = groups
+        self.tags = tags
+        self.in_use = 0
+        """Parked requests that hold on to this view; while there are any, it is kept."""
+        # Entries (-priority, order, lane). No two tasks in line have the same order, so lanes
+        # are never compared.
+        self._heap: list[tuple[int, int, Lane]] = []
+        self._pruned_size = 64
+
+    def covers(self, key: LaneKey) -> bool:
+        """Whether the tasks of that lane are among those asked for."""
+        return key.group in self.groups and (self.tags is None or key.tag in self.tags)
+
+    def places(self) -> Iterator[tuple[Hashable, str | None]]:
+        """The pairs of group and tag (None: all) that it is made of."""
+        return product(self.groups, (None,) if self.tags is None else self.tags)
+
+    def first(self) -> Task | None:
+        """The task whose turn it is: highest priority, then first in line."""
+        heap = self._heap
+        while heap:
+            _, order, lane = heap[0]
+            head = lane.head
+            if head is not None and head.order == order:
+                return head
+            heappop(heap)
+        return None
+
+    def note_head(self, lane: Lane) -> None:
+        """Take notice of the new head of a lane."""
+        head = lane.head
+        if head is None:
+            return
+        heappush(self._heap, (-lane.key.priority, head.order, lane))
+        if len(self._heap) > self._pruned_size:
+            self._prune()
+
+    def _prune(self) -> None:
+        # Readers of narrower views leave stale entries behind; at most half are stale.
+        current = {
+            entry[1]: entry for entry in self._heap if (head := entry[2].head) and head.order == entry[1]
+        }
+        self._heap = list(current.values())
+        heapify(self._heap)
+        self._pruned_size = max(64, 2 * len(self._heap))
+
+
+class Lanes:
+    """All lines of one kind, and the views over them."""
+
+    def __init__(self) -> None:
+        # Lanes, empty ones included.
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._lanes_of_tag: dict[str, dict[LaneKey, Lane]] = {}
+        self._occupied = 0
+        self._views: dict[tuple[frozenset[Hashable], frozenset[str] | None], View] = {}
+        # By group and tag; None: all tags.
+        self._views_of: dict[tuple[Hashable, str | None], dict[View, None]] = {}
+        self._views_kept = MAX_VIEWS
+        self._next_back = 0
+        self._next_front = -1
+
+    def __iter__(self) -> Iterator[Lane]:
+        return (lane for lane in self._lanes.values() if lane.size)
+
+    def view(self, groups: frozenset[Hashable], tags: frozenset[str] | None) -> View:
+        """The view for that choice, made when it is new."""
+        key = (groups, tags)
+        view = self._views.get(key)
+        if view is None:
+            view = self._views[key] = View(groups, tags)
+            self._enter_view(view)
+            self._drop_old_views(view)
+        return view
+
+    def push_back(self, task: Task, group: Hashable, priority: int) -> None:
+        """The task joins the end of its lane."""
+        task.order = self._next_back
+        self._next_back += 1
+        lane = self._lane(LaneKey(group, task.tag, priority))
+        task.lane, task.prev, task.next = lane, lane.tail, None
+        lane.size += 1
+        if lane.tail is None:
+            lane.head = lane.tail = task
+            self._occupied += 1
+            self._note_head(lane)
+        else:
+            lane.tail.next = task
+            lane.tail = task
+
+    def push_front(self, task: Task, group: Hashable, priority: int) -> None:
+        """The task comes first in its lane, and before all others of its priority."""
+        task.order = self._next_front
+        self._next_front -= 1
+        lane = self._lane(LaneKey(group, task.tag, priority))
+        task.lane, task.prev, task.next = lane, None, lane.head
+        lane.size += 1
+        if lane.head is None:
+            lane.tail = task
+            self._occupied += 1
+        else:
+            lane.head.prev = task
+        lane.head = task
+        self._note_head(lane)
+
+    def remove(self, task: Task) -> None:
+        """The task leaves its lane, from wherever it stands."""
+        lane = task.lane
+        assert lane is not None, task.number
+        before, after = task.prev, task.next
+        task.lane = task.prev = task.next = None
+        lane.size -= 1
+        if after is None:
+            lane.tail = before
+        else:
+            after.prev = before
+        if before is not None:
+            before.next = after
+            return
+        lane.head = after
+        if after is None:
+            self._occupied -= 1
+        else:
+            self._note_head(lane)
+
+    def _lane(self, key: LaneKey) -> Lane:
+        lane = self._lanes.get(key)
+        if lane is None:
+            self._drop_empty_lanes()
+            lane = self._lanes[key] = Lane(key, self._views_over(key))
+            self._lanes_of_tag.setdefault(key.tag, {})[key] = lane
+        return lane
+
+    def _drop_empty_lanes(self) -> None:
+        if len(self._lanes) > MAX_EMPTY_LANES + 2 * self._occupied:
+            for lane in [lane for lane in self._lanes.values() if not lane.size]:
+                self._drop_lane(lane)
+
+    def _drop_lane(self, lane: Lane) -> None:
+        key = lane.key
+        del self._lanes[key]
+        same_tag = self._lanes_of_tag[key.tag]
+        del same_tag[key]
+        if not same_tag:
+            del self._lanes_of_tag[key.tag]
+
+    def _note_head(self, lane: Lane) -> None:
+        for view in lane.views:
+            view.note_head(lane)
+
+    def _views_over(self, key: LaneKey) -> tuple[View, ...]:
+        of_all_tags = self._views_of.get((key.group, None), ())
+        return (*of_all_tags, *self._views_of.get((key.group, key.tag), ()))
+
+    def _lanes_under(self, view: View) -> list[Lane]:
+        if view.tags is None:
+            return [lane for lane in self._lanes.values() if lane.key.group in view.groups]
+        of_tags = (self._lanes_of_tag.get(tag, {}) for tag in view.tags)
+        return [lane for lanes in of_tags for lane in lanes.values() if lane.key.group in view.groups]
+
+    def _enter_view(self, view: View) -> None:
+        for place in view.places():
+            self._views_of.setdefault(place, {})[view] = None
+        for lane in self._lanes_under(view):
+            lane.views += (view,)
+            view.note_head(lane)
+
+    def _drop_old_views(self, new: View) -> None:
+        """Keep the number of views bounded: the oldest go that nobody is parked on."""
+        if len(self._views) <= self._views_kept:
+            return
+        unused = [view for view in self._views.values() if not view.in_use and view is not new]
+        for view in unused[: MAX_VIEWS // 2]:
+            self._drop_view(view)
+        # Where most are in use there is little to drop: look again when there are more.
+        self._views_kept = max(MAX_VIEWS, len(self._views) + MAX_VIEWS // 2)
+
+    def _drop_view(self, view: View) -> None:
+        del self._views[view.groups, view.tags]
+        for place in view.places():
+            same_place = self._views_of[place]
+            del same_place[view]
+            if not same_place:
+                del self._views_of[place]
+        for lane in self._lanes_under(view):
+            lane.views = tuple(other for other in lane.views if other is not view)

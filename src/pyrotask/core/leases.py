@@ -1,0 +1,243 @@
+"""Leases: how tasks are handed out, and the ways in which that ends.
+
+The holder of a lease stands in the task. Volatile are the connection that it was handed out
+over, and its deadlines; `_over` ends those, and goes before the event that ends the lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pyrotask.core import events as e
+from pyrotask.core.deadlines import Due, Key
+from pyrotask.core.endings import name_of
+from pyrotask.core.model import (
+    Cause,
+    Failure,
+    Holder,
+    Kind,
+    Lease,
+    Limits,
+    Nanoseconds,
+    Payload,
+    Process,
+    ProcessId,
+    State,
+    Task,
+    TaskNumber,
+    Trouble,
+)
+from pyrotask.core.retry import retry_at
+from pyrotask.errors import NotHolder
+
+if TYPE_CHECKING:
+    from pyrotask.core.deadlines import Deadlines
+    from pyrotask.core.endings import Endings
+    from pyrotask.core.lanes import View
+    from pyrotask.core.presence import Connection
+    from pyrotask.core.recorder import Recorder
+
+_NO_TROUBLE = Trouble()
+
+
+class Leases:
+    """Hands out tasks, and takes them back."""
+
+    def __init__(self, recorder: Recorder, deadlines: Deadlines, limits: Limits, endings: Endings) -> None:
+        self._recorder = recorder
+        self._state = recorder.state
+        self._deadlines = deadlines
+        self._limits = limits
+        self._endings = endings
+        self.connections: dict[TaskNumber, Connection] = {}
+        """The ways that running tasks were handed out; none for our own process."""
+
+    # --- beginning ----------------------------------------------------------------------
+
+    def hand_out(
+        self, now: Nanoseconds, view: View, process: ProcessId | None, via: Connection | None, count: int = 1
+    ) -> tuple[Lease, ...]:
+        """Up to ``count`` tasks. One that has killed a worker is never among innocents."""
+        leases: list[Lease] = []
+        while len(leases) < count and (task := view.first()) is not None:
+            dangerous = task.trouble is not None and task.trouble.crashes > 0
+            if dangerous and leases:
+                break
+            leases.append(self._lease(now, task, process, via))
+            if dangerous:
+                break
+        return tuple(leases)
+
+    def _lease(
+        self, now: Nanoseconds, task: Task, process: ProcessId | None, via: Connection | None
+    ) -> Lease:
+        number, attempt = task.number, task.attempt + 1
+        self._recorder.record(e.TaskLeased(now, number, process, attempt))
+        if via is not None:
+            via.leases[number] = None
+            self.connections[number] = via
+        if task.options.time_limit_ns is not None:
+            self._deadlines.set(Key(Due.TIME_LIMIT, number), now + task.options.time_limit_ns)
+        inputs = tuple([self._state.value_of(source) for source in task.inputs]) if task.inputs else ()
+        return Lease(number, task.tag, task.payload, attempt, task.options, inputs)
+
+    # --- ending well ------------------------------------------------------------------------
+
+    def succeed(self, now: Nanoseconds, task: Task, value: Payload) -> None:
+        """The answer has come, from the holder or from an earlier one."""
+        self._over(task)
+        self._endings.succeed(now, task, value)
+
+    def cancel(self, now: Nanoseconds, task: Task, detail: str) -> None:
+        """Nobody wants the answer any more, whether somebody works on it or not."""
+        self._over(task)
+        self._endings.cancel(now, task, detail)
+
+    # --- ending with nobody to blame ----------------------------------------------------------
+
+    def release(self, task: Task, cause: Cause) -> None:
+        """The task is first in line again."""
+        self._over(task)
+        self._recorder.record(e.TaskReleased(task.number, cause))
+        self._recorder.touch(task)
+
+    def release_all(self, numbers: Iterable[TaskNumber], cause: Cause) -> None:
+        """They are first in line again, in their old order."""
+        for task in self.last_first(numbers):
+            self.release(task, cause)
+
+    def last_first(self, numbers: Iterable[TaskNumber]) -> list[Task]:
+        """The tasks in the order in which they must go back to the front, one by one."""
+        # A task keeps the place number that it had in line while it runs.
+        tasks = [self._state.tasks[number] for number in numbers]
+        return sorted(tasks, key=lambda task: task.order, reverse=True)
+
+    def undelivered(self, process: Process) -> list[TaskNumber]:
+        """What a plain process never got, when it asks for more: that reply was lost.
+
+        The connection that it was handed out over is closed.
+        """
+        if process.kind is not Kind.PLAIN or not process.tasks:
+            return []
+        ways = ((number, self.connections.get(number)) for number in process.tasks)
+        return [number for number, via in ways if via is not None and via.closed_with is not None]
+
+    # --- ending badly -----------------------------------------------------------------------
+
+    def crash(self, now: Nanoseconds, task: Task, detail: str) -> None:
+        """The worker died running it."""
+        bound = task.options.max_crashes
+        bound = self._limits.max_crashes if bound is None else bound
+        final = (task.trouble or _NO_TROUBLE).crashes + 1 >= bound
+        self._over(task)
+        self._recorder.record(e.TaskCrashed(now, task.number, detail, final))
+        self._waits_or_failed(now, task)
+
+    def lose(self, now: Nanoseconds, task: Task, detail: str) -> None:
+        """The worker is gone, and nobody knows why."""
+        bound = task.options.max_losses
+        bound = self._limits.max_losses if bound is None else bound
+        final = (task.trouble or _NO_TROUBLE).losses + 1 >= bound
+        self._over(task)
+        self._recorder.record(e.TaskLost(now, task.number, detail, final))
+        self._waits_or_failed(now, task)
+
+    def end_anonymous(self, now: Nanoseconds, task: Task) -> None:
+        """The connection that it was handed out over was closed, and nobody came back."""
+        via = self.connections[task.number]
+        detail = f"its client had been disconnected for {self._limits.plain_grace_ns / 1e9:g} s"
+        if via.closed_with == 1:
+            self.crash(now, task, detail)
+        else:
+            self.lose(now, task, detail)
+
+    def fail(self, now: Nanoseconds, task: Task, failure: Failure) -> None:
+        """The task's code raised."""
+        again_at = self._retry_at(now, task, failure.type_names)
+        self._over(task)
+        self._recorder.record(e.TaskRaised(now, task.number, failure, again_at))
+        self._scheduled_or_failed(now, task, again_at)
+
+    def reach_limit(self, now: Nanoseconds, task: Task) -> None:
+        """It ran longer than it may."""
+        again_at = self._retry_at(now, task, None)
+        self._over(task)
+        self._recorder.record(e.TimeLimitReached(now, task.number, again_at))
+        self._scheduled_or_failed(now, task, again_at)
+
+    def _retry_at(
+        self, now: Nanoseconds, task: Task, type_names: tuple[str, ...] | None
+    ) -> Nanoseconds | None:
+        retries = (task.trouble or _NO_TROUBLE).retries
+        return retry_at(task.options.retry, now, task.number, retries, type_names)
+
+    def _waits_or_failed(self, now: Nanoseconds, task: Task) -> None:
+        if task.state is State.WAITING:
+            self._recorder.touch(task)
+        else:
+            self._endings.ended_without_value(now, task)
+
+    def _scheduled_or_failed(self, now: Nanoseconds, task: Task, again_at: Nanoseconds | None) -> None:
+        if again_at is not None:
+            self._deadlines.set(Key(Due.TASK, task.number), again_at)
+        else:
+            self._endings.ended_without_value(now, task)
+
+    def _over(self, task: Task) -> None:
+        """Forget the volatile side of the lease, if there is one."""
+        via = self.connections.pop(task.number, None)
+        if via is not None:
+            del via.leases[task.number]
+            if via.closed_with is not None:
+                self._deadlines.clear(Key(Due.LEASE, task.number))
+        if task.options.time_limit_ns is not None:
+            self._deadlines.clear(Key(Due.TIME_LIMIT, task.number))
+
+    # --- whose it is ------------------------------------------------------------------------
+
+    def check_holder(
+        self, task: Task, attempt: int | None, process: ProcessId | None, via: Connection | None
+    ) -> None:
+        """Refuse anybody but the holder, its supervisor, and those who are bound to no process."""
+        if task.state is not State.RUNNING:
+            raise NotHolder(
+                f"{name_of(task)} is not running{_as_attempt(attempt)}: it was given back, or taken back"
+            )
+        holder = holder_of(task)
+        if attempt is not None and attempt != holder.attempt:
+            raise NotHolder(
+                f"{name_of(task)}, attempt {attempt}: no longer yours; attempt {holder.attempt} runs "
+                f"{_on(holder)}"
+            )
+        if holder.process is None:
+            return  # known by its connection only, and may have another one by now
+        if via is not None:
+            node = self._state.processes[holder.process].node
+            if via.node is not None and via.node == node:
+                return
+            process = via.process if process is None else process
+        if process is not None and process != holder.process:
+            raise NotHolder(
+                f"{name_of(task)} is not leased to process {process}; attempt {holder.attempt} runs "
+                f"{_on(holder)}"
+            )
+
+    def check_leased(self, task: Task, attempt: int | None) -> None:
+        """Refuse an answer to a task that was never handed out (as that attempt)."""
+        if task.attempt == 0 or (attempt is not None and not 1 <= attempt <= task.attempt):
+            raise NotHolder(f"{name_of(task)} was never handed out{_as_attempt(attempt)}: get it first")
+
+
+def holder_of(task: Task) -> Holder:
+    """Who holds a running task."""
+    assert isinstance(task.detail, Holder), task.number
+    return task.detail
+
+
+def _on(holder: Holder) -> str:
+    return "on an unregistered client" if holder.process is None else f"on process {holder.process}"
+
+
+def _as_attempt(attempt: int | None) -> str:
+    return "" if attempt is None else f" as attempt {attempt}"

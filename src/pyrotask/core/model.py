@@ -1,0 +1,317 @@
+"""The things the core knows: tasks, processes, sessions, and the values they hold.
+
+Two kinds of class live here. *Values* (named tuples, frozen dataclasses) never change and
+may leave the core. *Records* (`Task`, `Process`, `Node`, `Session`) are changed by
+`core.state` alone, and never leave it.
+
+Instants and durations are ``int`` nanoseconds of core time (see `pyrotask.clock`).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, NewType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyrotask.core.lanes import Lane
+
+TaskNumber = NewType("TaskNumber", int)
+ProcessId = NewType("ProcessId", int)
+NodeId = NewType("NodeId", int)
+SessionId = NewType("SessionId", int)
+ConnectionId = NewType("ConnectionId", int)
+WantId = NewType("WantId", int)
+Nanoseconds = int
+
+SECOND: Nanoseconds = 1_000_000_000
+
+PUBLIC = SessionId(0)
+"""The session of the reference API: its results go to anybody who asks."""
+
+PLAIN = "plain"
+PICKLE = "pickle"
+
+
+class Payload(NamedTuple):
+    """A value on its way: how it is encoded, and its bytes. The core never looks inside."""
+
+    format: str
+    buffers: tuple[bytes, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all buffers together."""
+        return sum(map(len, self.buffers))
+
+
+class State(enum.Enum):
+    """Where a task is in its life. `core.transitions` has the way from one to the next."""
+
+    SCHEDULED = "scheduled"
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    # By identity: a state is looked up some ten times in a task's life, and Enum's own hash
+    # is written in Python.
+    __hash__ = object.__hash__
+
+
+UNFINISHED = frozenset({State.SCHEDULED, State.WAITING, State.RUNNING})
+FINISHED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+
+
+class Cause(enum.Enum):
+    """Why a lease or a task ended without success."""
+
+    RETURNED = "returned"
+    DRAINED = "drained"
+    NOT_BEGUN = "not begun"
+    UNDELIVERED = "undelivered"
+    RAISED = "raised"
+    CRASHED = "crashed"
+    LOST = "lost"
+    TIME_LIMIT = "time limit"
+    CANCELLED = "cancelled"
+    INPUT_FAILED = "input failed"
+
+
+class RetryPolicy(NamedTuple):
+    """How often, and after what delay, a task that raised is run again.
+
+    The delay before retry k (1, 2, ...) is ``delay_ns * factor ** (k - 1)``, at most
+    ``max_delay_ns``, then spread by up to ``jitter`` of itself, always the same for the same
+    task and attempt. ``only`` names exception types (``"ConnectionError"``); empty: any.
+    """
+
+    retries: int = 0
+    delay_ns: Nanoseconds = SECOND
+    factor: float = 2.0
+    max_delay_ns: Nanoseconds = 600 * SECOND
+    jitter: float = 0.1
+    only: tuple[str, ...] = ()
+
+
+class Options(NamedTuple):
+    """What a submit may say beyond tag and payload. Shared by the tasks that say the same."""
+
+    priority: int = 0
+    retry: RetryPolicy = RetryPolicy()
+    time_limit_ns: Nanoseconds | None = None
+    max_crashes: int | None = None
+    """None: the limit of the manager; likewise below."""
+    max_losses: int | None = None
+    plain_answer: bool = False
+    """The submitter reads plain values only, so the answer must be one."""
+
+
+DEFAULT_OPTIONS = Options()
+
+
+class Holder(NamedTuple):
+    """Who has a lease: a process, or (None) somebody known by a connection only."""
+
+    process: ProcessId | None
+    attempt: int
+    leased_at: Nanoseconds
+
+
+class AttemptEnd(NamedTuple):
+    """One line of a task's story: how an attempt ended without success."""
+
+    attempt: int
+    process: ProcessId | None
+    cause: Cause
+    detail: str
+    ended_at: Nanoseconds
+
+
+class Failure(NamedTuple):
+    """Why a task raised, as the worker told it.
+
+    ``error`` is the encoded exception. ``type_names`` are the names of its class and bases,
+    and ``message`` is its text, so that a retry policy can be judged, and a client that
+    cannot decode the exception can be told, without decoding anything.
+    """
+
+    error: Payload
+    traceback: str = ""
+    type_names: tuple[str, ...] = ()
+    message: str = ""
+
+
+class Success(NamedTuple):
+    """The outcome of a task that succeeded."""
+
+    value: Payload
+
+
+class Ended(NamedTuple):
+    """The outcome of a task that failed or was cancelled.
+
+    ``failure`` is there when the task's own code raised; else ``detail`` tells the story.
+    """
+
+    cause: Cause
+    detail: str = ""
+    failure: Failure | None = None
+
+
+Outcome = Success | Ended
+
+
+class Lease(NamedTuple):
+    """What a process is handed: a task, and the attempt that it may make."""
+
+    task: TaskNumber
+    tag: str
+    payload: Payload
+    attempt: int
+    options: Options
+    inputs: tuple[Payload, ...]
+
+
+class Answer(NamedTuple):
+    """What a collector is handed."""
+
+    task: TaskNumber
+    tag: str
+    outcome: Outcome
+
+
+class Counts(NamedTuple):
+    """Tasks by tag, taken at one moment; every tag that has a task is a key of all three."""
+
+    waiting: Mapping[str, int]
+    running: Mapping[str, int]
+    finished: Mapping[str, int]
+
+
+class Schedule(NamedTuple):
+    """What a SCHEDULED task waits for: an instant, and inputs that have not succeeded yet."""
+
+    due_at: Nanoseconds | None
+    unready: int
+
+
+class Delivery(enum.Enum):
+    """How far the answer of a finished task has come."""
+
+    NONE = "none"
+    HANDED_OUT = "handed out"
+    ACKNOWLEDGED = "acknowledged"
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What went wrong with a task so far; the counters start anew when it is retried."""
+
+    retries: int = 0
+    crashes: int = 0
+    losses: int = 0
+    story: tuple[AttemptEnd, ...] = ()
+
+
+class Task:
+    """One unit of work. ``state`` is the truth; every queue and counter is an index of it."""
+
+    __slots__ = (
+        "attempt", "delivery", "dependents", "detail", "inputs", "lane", "next", "number", "options",
+        "order", "payload", "prev", "session", "state", "tag", "trouble",
+    )  # fmt: skip
+
+    def __init__(
+        self, number: TaskNumber, tag: str, payload: Payload, options: Options, session: SessionId
+    ) -> None:
+        self.number = number
+        self.tag = tag
+        self.payload = payload
+        self.options = options
+        self.session = session
+        self.state = State.SCHEDULED
+        self.detail: Schedule | Holder | Outcome | None = None
+        """What belongs to the state: the schedule, the holder, or the outcome."""
+        self.attempt = 0
+        """How often it was leased, never lowered."""
+        self.trouble: Trouble | None = None
+        """Its story, once there is one."""
+        self.delivery = Delivery.NONE
+        self.inputs: tuple[TaskNumber, ...] = ()
+        self.dependents: dict[TaskNumber, None] | None = None
+        """Unfinished tasks that need this one's value."""
+        # The place in a lane, kept by core.lanes alone.
+        self.lane: Lane | None = None
+        self.order = 0
+        self.prev: Task | None = None
+        self.next: Task | None = None
+
+
+class Kind(enum.Enum):
+    """What a process told about itself when it registered."""
+
+    PLAIN = "plain"
+    """The reference API: a Pyro proxy, or a caller in the broker's own process."""
+    WORKER = "worker"
+    """Our own worker: it resumes after a broken connection."""
+
+
+@dataclass(slots=True)
+class Process:
+    """A registered participant."""
+
+    id: ProcessId
+    kind: Kind
+    period_ns: Nanoseconds | None
+    info: str
+    node: NodeId | None
+    tags: frozenset[str] | None
+    """The tags it has handlers for; None: not told."""
+    registered_at: Nanoseconds
+    # An index of the tasks: the ones it runs. A dict, for its order.
+    tasks: dict[TaskNumber, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Node:
+    """A supervisor: it speaks for the processes of its node, and is not counted as one."""
+
+    id: NodeId
+    period_ns: Nanoseconds
+    info: str
+    registered_at: Nanoseconds
+
+
+@dataclass(slots=True)
+class Session:
+    """Whose results a task's results are."""
+
+    id: SessionId
+    name: str
+    opened_at: Nanoseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every bound and period that the core's rules use, each with its reason."""
+
+    liveness_factor: int = 4
+    """Silent periods after which a process is lost: a few late pings must not cost a task."""
+    disconnected_factor: float = 1.5
+    """The same with no connection left: one period, and half of one for the ping's own way."""
+    plain_grace_ns: Nanoseconds = 30 * SECOND
+    """How long a plain client may be without a connection: some open one for each call."""
+    reconnect_grace_ns: Nanoseconds = SECOND
+    """How long our own worker may be: it reconnects at once if it lives."""
+    recovery_grace_ns: Nanoseconds = 30 * SECOND
+    """How long everybody has to be heard again after a restart of the manager."""
+    max_crashes: int = 3
+    """Workers that a task may kill: more, and it would go on killing."""
+    max_losses: int = 10
+    """Workers that a task may lose: nodes are preempted for reasons of their own."""
+    max_waiting: int = 10_000_000
+    """Unstarted tasks that the manager takes on: its memory is finite."""

@@ -1,0 +1,459 @@
+"""The durable state, and `apply`: the only thing that changes it.
+
+`DurableState` is the fold of the events. A replay of them gives the same state, down to the
+order in each line; `image` gives it as plain values, to compare or to store. `apply` asks the
+tables of `transitions` first and last: an event that may not happen there raises
+`BrokerBroken`, before anything is changed.
+
+To change what an event does, change its method here; there is one for each, in the order of
+`events`. Nothing else in the project assigns to a field of a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyrotask.core import events as e
+from pyrotask.core.lanes import Lanes
+from pyrotask.core.model import (
+    PICKLE,
+    PLAIN,
+    PUBLIC,
+    AttemptEnd,
+    Cause,
+    Counts,
+    Delivery,
+    Ended,
+    Holder,
+    Nanoseconds,
+    Node,
+    NodeId,
+    Payload,
+    Process,
+    ProcessId,
+    Schedule,
+    Session,
+    SessionId,
+    State,
+    Success,
+    Task,
+    TaskNumber,
+    Trouble,
+)
+from pyrotask.core.transitions import DELIVERIES, TABLE
+from pyrotask.errors import BrokerBroken
+
+_Change = tuple[
+    Callable[[Any], None], dict[State | None, frozenset[State | None]] | None, frozenset[Delivery] | None
+]
+
+_COUNT_OF_STATE = {
+    State.SCHEDULED: 0,
+    State.WAITING: 0,
+    State.RUNNING: 1,
+    State.SUCCEEDED: 2,
+    State.FAILED: 2,
+    State.CANCELLED: 2,
+}
+
+
+class DurableState:
+    """Everything that a restart must not lose. Read by the commands, changed by `apply`."""
+
+    def __init__(self) -> None:
+        self.lineage = ""
+        self.started_at: Nanoseconds = 0
+        self.terminated = False
+        self.tasks: dict[TaskNumber, Task] = {}
+        self.processes: dict[ProcessId, Process] = {}
+        self.nodes: dict[NodeId, Node] = {}
+        self.sessions: dict[SessionId, Session] = {}
+        self.data: dict[str, Payload] = {}
+        self.next_task = 0
+        self.next_process = 0
+        self.next_node = 0
+        self.next_session = PUBLIC + 1
+        self.late_answers = 0
+        # Indexes of the above.
+        self.waiting = Lanes()
+        """Waiting tasks in line; the group is the format that one has to be able to read."""
+        self.finished = Lanes()
+        """Answers to be collected, in the order of completion; the group is the session."""
+        self._counts: dict[str, list[int]] = {}
+        self._unstarted = 0
+        changes: dict[type, Callable[[Any], None]] = {
+            e.BrokerStarted: self._broker_started,
+            e.Terminated: self._terminated,
+            e.TaskSubmitted: self._task_submitted,
+            e.TaskDue: self._task_due,
+            e.InputsReady: self._inputs_ready,
+            e.TaskLeased: self._task_leased,
+            e.TaskReleased: self._task_released,
+            e.TaskCrashed: self._task_crashed,
+            e.TaskLost: self._task_lost,
+            e.TaskRaised: self._task_raised,
+            e.TimeLimitReached: self._time_limit_reached,
+            e.TaskSucceeded: self._task_succeeded,
+            e.TaskFailed: self._task_failed,
+            e.TaskCancelled: self._task_cancelled,
+            e.TaskRetried: self._task_retried,
+            e.LateAnswer: self._late_answer,
+            e.ResultDelivered: self._result_delivered,
+            e.DeliveryUndone: self._delivery_undone,
+            e.DeliveryAcknowledged: self._delivery_acknowledged,
+            e.TaskForgotten: self._task_forgotten,
+            e.ProcessRegistered: self._process_registered,
+            e.ProcessUnregistered: self._process_gone,
+            e.ProcessLost: self._process_gone,
+            e.NodeRegistered: self._node_registered,
+            e.NodeUnregistered: self._node_unregistered,
+            e.SessionOpened: self._session_opened,
+            e.SessionEnded: self._session_ended,
+            e.DataStored: self._data_stored,
+            e.DataDeleted: self._data_deleted,
+        }
+        # With each change the rows of the tables for it: `apply` is called five times a task.
+        self._changes: dict[type, _Change] = {
+            kind: (change, TABLE.get(kind), DELIVERIES.get(kind)) for kind, change in changes.items()
+        }
+
+    # --- reading ------------------------------------------------------------------------
+
+    @property
+    def unstarted(self) -> int:
+        """How many tasks are scheduled or waiting."""
+        return self._unstarted
+
+    def counts(self) -> Counts:
+        """Tasks by tag: waiting (with scheduled), running, finished."""
+        waiting, running, finished = (
+            {tag: numbers[k] for tag, numbers in self._counts.items()} for k in range(3)
+        )
+        return Counts(waiting, running, finished)
+
+    def value_of(self, number: TaskNumber) -> Payload:
+        """The value of a task that succeeded."""
+        outcome = self.tasks[number].detail
+        assert isinstance(outcome, Success), number
+        return outcome.value
+
+    def format_of(self, task: Task) -> str:
+        """What one has to be able to read to run the task; its inputs have succeeded."""
+        if task.payload.format == PLAIN and any(self.value_of(n).format != PLAIN for n in task.inputs):
+            return PICKLE
+        return task.payload.format
+
+    # --- changing -----------------------------------------------------------------------
+
+    def apply(self, event: e.Event) -> None:
+        """Let the event happen. `BrokerBroken`: the table forbids it, and nothing was changed."""
+        change, row, deliveries = self._changes[type(event)]
+        if row is None:
+            change(event)
+            return
+        number: TaskNumber = event.task  # type: ignore[union-attr]
+        task = self.tasks.get(number)
+        before = None if task is None else task.state
+        allowed = row.get(before)
+        if allowed is None:
+            raise BrokerBroken(f"{event!r} cannot happen to a task that is {_name(before)}")
+        if deliveries is not None and task is not None and task.delivery not in deliveries:
+            raise BrokerBroken(f"{event!r} cannot happen to an answer that is {task.delivery.value}")
+        change(event)
+        task = self.tasks.get(number)
+        after = None if task is None else task.state
+        if after not in allowed:
+            raise BrokerBroken(f"{event!r} made a task {_name(after)} that was {_name(before)}")
+
+    def _broker_started(self, event: e.BrokerStarted) -> None:
+        self.lineage = event.lineage
+        self.started_at = event.at
+
+    def _terminated(self, event: e.Terminated) -> None:
+        self.terminated = True
+
+    # --- tasks --------------------------------------------------------------------------
+
+    def _task_submitted(self, event: e.TaskSubmitted) -> None:
+        number = event.task
+        task = Task(number, event.tag, event.payload, event.options, event.session)
+        self.tasks[number] = task
+        self.next_task = number + 1
+        self._counts.setdefault(event.tag, [0, 0, 0])[0] += 1
+        self._unstarted += 1
+        task.inputs = event.inputs
+        unready = 0
+        for source in event.inputs:
+            self._add_dependent(source, number)
+            unready += self.tasks[source].state is not State.SUCCEEDED
+        task.detail = Schedule(event.due_at, unready)
+        self._wait_if_ready(task)
+
+    def _task_due(self, event: e.TaskDue) -> None:
+        task = self.tasks[event.task]
+        task.detail = Schedule(None, _schedule(task).unready)
+        self._wait_if_ready(task)
+
+    def _inputs_ready(self, event: e.InputsReady) -> None:
+        task = self.tasks[event.task]
+        task.detail = Schedule(_schedule(task).due_at, 0)
+        self._wait_if_ready(task)
+
+    def _task_leased(self, event: e.TaskLeased) -> None:
+        task = self.tasks[event.task]
+        self.waiting.remove(task)
+        self._move(task, State.RUNNING)
+        task.attempt = event.attempt
+        task.detail = Holder(event.process, event.attempt, event.at)
+        if event.process is not None:
+            self.processes[event.process].tasks[event.task] = None
+
+    def _task_released(self, event: e.TaskReleased) -> None:
+        task = self.tasks[event.task]
+        self._end_lease(task)
+        self._wait(task, front=True)
+
+    def _task_crashed(self, event: e.TaskCrashed) -> None:
+        task = self.tasks[event.task]
+        self._end_attempt(task, Cause.CRASHED, event.detail, event.at).crashes += 1
+        self._back_or_failed(task, Cause.CRASHED, event.detail, final=event.final)
+
+    def _task_lost(self, event: e.TaskLost) -> None:
+        task = self.tasks[event.task]
+        self._end_attempt(task, Cause.LOST, event.detail, event.at).losses += 1
+        self._back_or_failed(task, Cause.LOST, event.detail, final=event.final)
+
+    def _task_raised(self, event: e.TaskRaised) -> None:
+        task = self.tasks[event.task]
+        trouble = self._end_attempt(task, Cause.RAISED, event.failure.message, event.at)
+        if event.retry_at is None:
+            self._finish(task, State.FAILED, Ended(Cause.RAISED, event.failure.message, event.failure))
+        else:
+            trouble.retries += 1
+            self._schedule_again(task, event.retry_at)
+
+    def _time_limit_reached(self, event: e.TimeLimitReached) -> None:
+        task = self.tasks[event.task]
+        limit_s = (task.options.time_limit_ns or 0) / 1e9
+        detail = f"attempt {task.attempt} ran longer than its limit of {limit_s:g} s"
+        trouble = self._end_attempt(task, Cause.TIME_LIMIT, detail, event.at)
+        if event.retry_at is None:
+            self._finish(task, State.FAILED, Ended(Cause.TIME_LIMIT, detail))
+        else:
+            trouble.retries += 1
+            self._schedule_again(task, event.retry_at)
+
+    def _task_succeeded(self, event: e.TaskSucceeded) -> None:
+        task = self.tasks[event.task]
+        self._leave(task)
+        self._finish(task, State.SUCCEEDED, Success(event.value))
+        for number in task.dependents or ():
+            dependent = self.tasks[number]
+            if dependent.state is State.SCHEDULED:
+                schedule = _schedule(dependent)
+                dependent.detail = Schedule(schedule.due_at, schedule.unready - 1)
+
+    def _task_failed(self, event: e.TaskFailed) -> None:
+        task = self.tasks[event.task]
+        self._leave(task)
+        self._finish(task, State.FAILED, Ended(Cause.INPUT_FAILED, event.detail))
+
+    def _task_cancelled(self, event: e.TaskCancelled) -> None:
+        task = self.tasks[event.task]
+        self._leave(task)
+        self._finish(task, State.CANCELLED, Ended(Cause.CANCELLED, event.detail))
+
+    def _task_retried(self, event: e.TaskRetried) -> None:
+        task = self.tasks[event.task]
+        self.finished.remove(task)
+        if task.trouble is not None:
+            task.trouble = Trouble(story=task.trouble.story)
+        unready = 0
+        for source in task.inputs:
+            self._add_dependent(source, task.number)
+            unready += self.tasks[source].state is not State.SUCCEEDED
+        self._move(task, State.SCHEDULED)
+        task.detail = Schedule(event.due_at, unready)
+        self._wait_if_ready(task)
+
+    def _late_answer(self, event: e.LateAnswer) -> None:
+        self.late_answers += 1
+
+    def _result_delivered(self, event: e.ResultDelivered) -> None:
+        task = self.tasks[event.task]
+        self.finished.remove(task)
+        task.delivery = Delivery.HANDED_OUT
+
+    def _delivery_undone(self, event: e.DeliveryUndone) -> None:
+        task = self.tasks[event.task]
+        task.delivery = Delivery.NONE
+        self.finished.push_front(task, task.session, 0)
+
+    def _delivery_acknowledged(self, event: e.DeliveryAcknowledged) -> None:
+        task = self.tasks[event.task]
+        if task.delivery is Delivery.NONE:  # it is not wanted
+            self.finished.remove(task)
+        task.delivery = Delivery.ACKNOWLEDGED
+
+    def _task_forgotten(self, event: e.TaskForgotten) -> None:
+        task = self.tasks.pop(event.task)
+        numbers = self._counts[task.tag]
+        numbers[2] -= 1
+        if not any(numbers):
+            del self._counts[task.tag]
+
+    # --- processes, nodes, sessions, data -------------------------------------------------
+
+    def _process_registered(self, event: e.ProcessRegistered) -> None:
+        self.processes[event.process] = Process(
+            id=event.process,
+            kind=event.kind,
+            period_ns=event.period_ns,
+            info=event.info,
+            node=event.node,
+            tags=event.tags,
+            registered_at=event.at,
+        )
+        self.next_process = event.process + 1
+
+    def _process_gone(self, event: e.ProcessUnregistered | e.ProcessLost) -> None:
+        tasks = self.processes[event.process].tasks
+        if tasks:
+            raise BrokerBroken(f"process {event.process} cannot leave with its tasks {list(tasks)}")
+        del self.processes[event.process]
+
+    def _node_registered(self, event: e.NodeRegistered) -> None:
+        self.nodes[event.node] = Node(event.node, event.period_ns, event.info, event.at)
+        self.next_node = event.node + 1
+
+    def _node_unregistered(self, event: e.NodeUnregistered) -> None:
+        del self.nodes[event.node]
+
+    def _session_opened(self, event: e.SessionOpened) -> None:
+        self.sessions[event.session] = Session(event.session, event.name, event.at)
+        self.next_session = event.session + 1
+
+    def _session_ended(self, event: e.SessionEnded) -> None:
+        del self.sessions[event.session]
+
+    def _data_stored(self, event: e.DataStored) -> None:
+        self.data.update(event.items)
+
+    def _data_deleted(self, event: e.DataDeleted) -> None:
+        del self.data[event.label]
+
+    # --- the steps they are made of -------------------------------------------------------
+
+    def _move(self, task: Task, state: State) -> None:
+        before, after = _COUNT_OF_STATE[task.state], _COUNT_OF_STATE[state]
+        task.state = state
+        if before != after:
+            numbers = self._counts[task.tag]
+            numbers[before] -= 1
+            numbers[after] += 1
+            self._unstarted += (after == 0) - (before == 0)
+
+    def _wait(self, task: Task, *, front: bool = False) -> None:
+        self._move(task, State.WAITING)
+        task.detail = None
+        push = self.waiting.push_front if front else self.waiting.push_back
+        push(task, self.format_of(task), task.options.priority)
+
+    def _wait_if_ready(self, task: Task) -> None:
+        if task.detail == (None, 0):
+            self._wait(task)
+
+    def _leave(self, task: Task) -> None:
+        """Out of the line, or of the holder's hands, wherever it is."""
+        if task.state is State.WAITING:
+            self.waiting.remove(task)
+        elif task.state is State.RUNNING:
+            self._end_lease(task)
+
+    def _end_lease(self, task: Task) -> None:
+        holder = task.detail
+        assert isinstance(holder, Holder), task.number
+        if holder.process is not None:
+            del self.processes[holder.process].tasks[task.number]
+
+    def _end_attempt(self, task: Task, cause: Cause, detail: str, at: Nanoseconds) -> Trouble:
+        holder = task.detail
+        assert isinstance(holder, Holder), task.number
+        self._end_lease(task)
+        trouble = task.trouble = task.trouble or Trouble()
+        trouble.story += (AttemptEnd(holder.attempt, holder.process, cause, detail, at),)
+        return trouble
+
+    def _back_or_failed(self, task: Task, cause: Cause, detail: str, *, final: bool) -> None:
+        if final:
+            self._finish(task, State.FAILED, Ended(cause, detail))
+        else:
+            self._wait(task, front=True)
+
+    def _schedule_again(self, task: Task, due_at: Nanoseconds) -> None:
+        self._move(task, State.SCHEDULED)
+        task.detail = Schedule(due_at, 0)
+
+    def _finish(self, task: Task, state: State, outcome: Success | Ended) -> None:
+        self._move(task, state)
+        task.detail = outcome
+        self.finished.push_back(task, task.session, 0)
+        for source in task.inputs:
+            self._drop_dependent(source, task.number)
+
+    def _add_dependent(self, source: TaskNumber, number: TaskNumber) -> None:
+        dependents = self.tasks[source].dependents
+        if dependents is None:
+            dependents = self.tasks[source].dependents = {}
+        dependents[number] = None
+
+    def _drop_dependent(self, source: TaskNumber, number: TaskNumber) -> None:
+        task = self.tasks[source]
+        assert task.dependents is not None, source
+        del task.dependents[number]
+        if not task.dependents:
+            task.dependents = None
+
+    # --- comparing ------------------------------------------------------------------------
+
+    def image(self) -> dict[str, object]:
+        """The whole state as plain values: equal for equal states, whatever their history."""
+        return {
+            "lineage": self.lineage,
+            "terminated": self.terminated,
+            "next": (self.next_task, self.next_process, self.next_node, self.next_session),
+            "late_answers": self.late_answers,
+            "tasks": {number: _task_image(task) for number, task in self.tasks.items()},
+            "waiting": _line(self.waiting),
+            "finished": _line(self.finished),
+            "processes": {p.id: (p.kind, p.period_ns, p.info, p.node, p.tags, p.registered_at, tuple(p.tasks))
+                          for p in self.processes.values()},
+            "nodes": {n.id: (n.period_ns, n.info, n.registered_at) for n in self.nodes.values()},
+            "sessions": {s.id: (s.name, s.opened_at) for s in self.sessions.values()},
+            "data": dict(self.data),
+            "counts": self.counts(),
+        }  # fmt: skip
+
+
+def _schedule(task: Task) -> Schedule:
+    assert isinstance(task.detail, Schedule), task.number
+    return task.detail
+
+
+def _name(state: State | None) -> str:
+    return "not there" if state is None else state.value
+
+
+def _task_image(task: Task) -> tuple[object, ...]:
+    trouble = task.trouble or Trouble()
+    return (
+        task.tag, task.payload, task.options, task.session, task.state, task.detail, task.attempt,
+        (trouble.retries, trouble.crashes, trouble.losses, trouble.story), task.delivery, task.inputs,
+        tuple(task.dependents or ()),
+    )  # fmt: skip
+
+
+def _line(lanes: Lanes) -> list[TaskNumber]:
+    """All that stand in line, in the order in which they came."""
+    return [task.number for task in sorted((t for lane in lanes for t in lane), key=lambda t: t.order)]

@@ -1,0 +1,64 @@
+"""What holds for every test: an environment of its own, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests import leftovers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def pytest_configure() -> None:
+    os.environ[leftovers.RUN_VARIABLE] = uuid.uuid4().hex
+    # A slow machine is no defect: no property fails for the time that an example takes.
+    settings.register_profile(
+        "pyrotask", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("pyrotask")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if stories := leftovers.stories_of_orphans():
+        # pytest has no report for "the run as a whole": say it, and fail the run.
+        print("\nThis run left processes behind (they were killed):", *stories, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail the test that leaves a child process, or a thread that keeps Python alive."""
+    before = leftovers.running_now()
+    yield
+    if stories := leftovers.stories_of_what_was_left(before):
+        pytest.fail("the test left behind, and did not stop:\n" + "\n".join(stories), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(nothing_left_behind: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine or its user reaches a test; its files go to its own folder.
+
+    Processes that the test starts inherit this. A test may set what it needs on top.
+    """
+    for name in [name for name in os.environ if name.startswith("PYROTASK_")]:
+        monkeypatch.delenv(name)
+    folders = {
+        "PYROTASK_RUNTIME_DIR": "run",
+        "XDG_RUNTIME_DIR": "run",
+        "XDG_CONFIG_HOME": "config",
+        "XDG_CONFIG_DIRS": "config-of-all",
+        "XDG_DATA_HOME": "data",
+        "XDG_STATE_HOME": "state",
+        "XDG_CACHE_HOME": "cache",
+    }
+    for variable, folder in folders.items():
+        monkeypatch.setenv(variable, str(tmp_path / ".home" / folder))
+    (tmp_path / ".home" / "run").mkdir(parents=True, mode=0o700)
