@@ -756,6 +756,12 @@ def test_an_exception_from_a_plain_client_is_always_plain() -> None:
     assert failure.type_names == ("ValueError", "Exception")
 
 
+def test_a_traceback_from_a_plain_client_is_bounded_and_can_be_written_anywhere() -> None:
+    text = encode_plain_error("it failed", "\ud800" + "x" * 10**6).traceback
+    assert text.encode()
+    assert len(text) < 2 * payloads.MAX_TRACEBACK
+
+
 @pytest.mark.parametrize("error", ["it failed", 3, {"code": 3}], ids=repr)
 def test_a_plain_client_may_store_any_plain_value_as_exception(error: object) -> None:
     failure = encode_plain_error(error)

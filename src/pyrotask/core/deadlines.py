@@ -51,6 +51,10 @@ class Deadlines:
         """The instant of that key."""
         return self._at.get(key)
 
+    def all(self) -> dict[Key, Nanoseconds]:
+        """All instants."""
+        return dict(self._at)
+
     def set(self, key: Key, at: Nanoseconds) -> None:
         """Look at ``key`` at that instant, and not at any other."""
         before = self._at.get(key)

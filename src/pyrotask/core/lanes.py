@@ -23,11 +23,11 @@ from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator
 
     from pyrotask.core.model import Task
 
-MAX_VIEWS = 4096
+MAX_VIEWS = 16_384
 """Views kept for their next use. More distinct requests than that are made anew each time."""
 
 MAX_EMPTY_LANES = 1024
@@ -131,6 +131,10 @@ class Lanes:
 
     def __iter__(self) -> Iterator[Lane]:
         return (lane for lane in self._lanes.values() if lane.size)
+
+    def views(self) -> Iterable[View]:
+        """All views that there are."""
+        return self._views.values()
 
     def view(self, groups: frozenset[Hashable], tags: frozenset[str] | None) -> View:
         """The view for that choice, made when it is new."""

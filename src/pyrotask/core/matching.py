@@ -6,7 +6,7 @@ that somebody is parked for. `settle` sees to it, looking only at the lanes that
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pyrotask.core.deadlines import Due, Key
@@ -81,19 +81,14 @@ class Matching:
 
     def time_out(self, now: Nanoseconds, number: WantId) -> None:
         """Nothing came in time."""
-        self.refuse(now, [number], TimeoutError("nothing came within the timeout"))
+        self.refuse(now, [number], lambda: TimeoutError("nothing came within the timeout"))
 
-    def refuse(self, now: Nanoseconds, numbers: Iterable[WantId], error: Exception) -> None:
-        """Answer those requests with an error."""
+    def refuse(self, now: Nanoseconds, numbers: Iterable[WantId], error: Callable[[], Exception]) -> None:
+        """Answer those requests with an error; each gets one of its own, to raise in its thread."""
         for number in list(numbers):
             found = self._find(number)
             assert found is not None, number
-            self._answer(now, *found, error)
-
-    def refuse_all(self, now: Nanoseconds, error: Exception) -> None:
-        """Answer all requests with an error."""
-        for parking in (self.task_wants, self.result_wants):
-            self.refuse(now, [want.id for want in parking], error)
+            self._answer(now, *found, error())
 
     def settle(self, now: Nanoseconds) -> None:
         """Pair what came into a line with the wants for it. A command ends with this."""

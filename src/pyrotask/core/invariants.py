@@ -1,0 +1,262 @@
+"""`check`: everything that must be true between two commands.
+
+Each index is computed anew from what it is an index of, and compared. That takes time in
+proportion to everything there is, so it is for tests, and for whoever looks for a defect.
+
+A new index, or a new volatile fact, gets its line here before it is used.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from pyrotask.core.deadlines import Due, Key
+from pyrotask.core.model import (
+    FINISHED,
+    UNFINISHED,
+    Delivery,
+    Ended,
+    Holder,
+    Nanoseconds,
+    ProcessId,
+    Schedule,
+    State,
+    Success,
+    Task,
+    TaskNumber,
+)
+from pyrotask.errors import BrokerBroken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from pyrotask.core.lanes import Lane, Lanes
+    from pyrotask.core.machine import Machine
+    from pyrotask.core.parking import Parking
+    from pyrotask.core.state import DurableState
+
+
+def check(machine: Machine) -> None:
+    """Raise `BrokerBroken`, with what differs from what, if anything is not as it must be."""
+    _check_tasks(machine.state)
+    _check_lines(machine.state)
+    _check_leases(machine)
+    _check_presence(machine)
+    _check_deadlines(machine)
+    _check_wants(machine)
+
+
+def _same(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise BrokerBroken(f"{what}: found {found!r}, expected {expected!r}")
+
+
+# --- tasks --------------------------------------------------------------------------------
+
+_DETAIL_OF_STATE: dict[State, type | tuple[type, ...]] = {
+    State.SCHEDULED: Schedule,
+    State.WAITING: type(None),
+    State.RUNNING: Holder,
+    State.SUCCEEDED: Success,
+    State.FAILED: Ended,
+    State.CANCELLED: Ended,
+}
+
+
+def _check_tasks(state: DurableState) -> None:
+    needed_by = _needed_by(state)
+    for number, task in state.tasks.items():
+        name = f"task {number}, {task.state.value}"
+        _same(f"{name}: its number", task.number, number)
+        _same(f"{name}: known", number < state.next_task, True)
+        _same(f"{name}: detail fits", isinstance(task.detail, _DETAIL_OF_STATE[task.state]), True)
+        if task.state in UNFINISHED:
+            _same(f"{name}: delivery", task.delivery, Delivery.NONE)
+            _same(f"{name}: hopeless inputs", [n for n in task.inputs if _is_hopeless(state, n)], [])
+        _same(f"{name}: dependents", set(task.dependents or ()), needed_by.get(number, set()))
+        _same(f"{name}: an empty dict of dependents", task.dependents == {}, False)
+        if isinstance(task.detail, Schedule):
+            unready = [n for n in task.inputs if state.tasks[n].state is not State.SUCCEEDED]
+            _same(f"{name}: unready inputs", task.detail.unready, len(unready))
+            _same(f"{name}: waits for something", task.detail != (None, 0), True)
+        done = task.delivery is Delivery.ACKNOWLEDGED and not task.dependents
+        _same(f"{name}: should be forgotten", done, False)
+    _check_counts(state)
+
+
+def _is_hopeless(state: DurableState, number: TaskNumber) -> bool:
+    return number not in state.tasks or state.tasks[number].state in (State.FAILED, State.CANCELLED)
+
+
+def _needed_by(state: DurableState) -> dict[TaskNumber, set[TaskNumber]]:
+    needed_by: dict[TaskNumber, set[TaskNumber]] = {}
+    for number, task in state.tasks.items():
+        for source in task.inputs if task.state in UNFINISHED else ():
+            needed_by.setdefault(source, set()).add(number)
+    return needed_by
+
+
+def _check_counts(state: DurableState) -> None:
+    tasks = state.tasks.values()
+    tags = {task.tag for task in tasks}
+    counts = state.counts()
+    for found, states in (
+        (counts.waiting, {State.SCHEDULED, State.WAITING}),
+        (counts.running, {State.RUNNING}),
+        (counts.finished, set(FINISHED)),
+    ):
+        number = Counter(task.tag for task in tasks if task.state in states)
+        _same("counts", dict(found), {tag: number[tag] for tag in tags})
+    _same("unstarted", state.unstarted, sum(counts.waiting.values()))
+
+
+# --- lines ----------------------------------------------------------------------------------
+
+
+def _check_lines(state: DurableState) -> None:
+    waiting = [t for t in state.tasks.values() if t.state is State.WAITING]
+    _check_lanes("waiting", state.waiting, waiting, state.format_of, lambda task: task.options.priority)
+    finished = [t for t in state.tasks.values() if t.state in FINISHED and t.delivery is Delivery.NONE]
+    _check_lanes("finished", state.finished, finished, lambda task: task.session, lambda _: 0)
+    in_line = {task.number for task in waiting + finished}
+    strays = [t.number for t in state.tasks.values() if t.lane is not None and t.number not in in_line]
+    _same("tasks in a lane that belong into none", strays, [])
+
+
+def _check_lanes(
+    name: str,
+    lanes: Lanes,
+    tasks: list[Task],
+    group: Callable[[Task], Hashable],
+    priority: Callable[[Task], int],
+) -> None:
+    stand = {task.number: lane for lane in lanes for task in lane}
+    _same(f"{name}: who is in line", sorted(stand), sorted(task.number for task in tasks))
+    for task in tasks:
+        lane = stand[task.number]
+        _same(f"{name}: lane of task {task.number}", task.lane is lane, True)
+        _same(f"{name}: key of its lane", lane.key, (group(task), task.tag, priority(task)))
+    for lane in lanes:
+        _check_lane(name, lane)
+    for view in lanes.views():
+        of_view = [task for task in tasks if view.covers(stand[task.number].key)]
+        best = min(of_view, key=lambda task: (-priority(task), task.order), default=None)
+        first = view.first()
+        _same(f"{name}: first of a view", first and first.number, best and best.number)
+        for lane in lanes:
+            _same(f"{name}: a lane knows its view", view in lane.views, view.covers(lane.key))
+
+
+def _check_lane(name: str, lane: Lane) -> None:
+    line = list(lane)
+    _same(f"{name}: size of {lane.key}", lane.size, len(line))
+    _same(f"{name}: ends of {lane.key}", (lane.head, lane.tail), (line[0], line[-1]))
+    _same(f"{name}: back links of {lane.key}", [task.prev for task in line], [None, *line[:-1]])
+    in_order = all(one.order < other.order for one, other in pairwise(line))
+    _same(f"{name}: order of {lane.key}", in_order, True)
+
+
+# --- leases and presence ----------------------------------------------------------------------
+
+
+def _check_leases(machine: Machine) -> None:
+    held: dict[ProcessId, set[TaskNumber]] = {number: set() for number in machine.state.processes}
+    running = set()
+    for number, task in machine.state.tasks.items():
+        if isinstance(task.detail, Holder):
+            running.add(number)
+            _same(f"task {number}: attempt of its holder", task.detail.attempt, task.attempt)
+            if task.detail.process is not None:
+                held[task.detail.process].add(number)
+    for process in machine.state.processes.values():
+        _same(f"tasks of process {process.id}", set(process.tasks), held[process.id])
+    ways = machine.lease_connections
+    _same("ways of tasks that do not run", set(ways) - running, set())
+    for connection in machine.presence.connections.values():
+        mine = {number for number, via in ways.items() if via is connection}
+        _same(f"leases over connection {connection.id}", set(connection.leases), mine)
+    for number, via in ways.items():
+        _same(f"task {number} is among the leases of its way", number in via.leases, True)
+        is_open = machine.presence.connections.get(via.id) is via
+        _same(f"connection {via.id} is open", is_open, via.closed_with is None)
+
+
+def _check_presence(machine: Machine) -> None:
+    state, presence = machine.state, machine.presence
+    _same("processes with signs of life", set(presence.processes), set(state.processes))
+    _same("nodes with signs of life", set(presence.nodes), set(state.nodes))
+    ways = presence.connections.values()
+    for number, vitals in presence.processes.items():
+        _same(
+            f"connections of process {number}",
+            vitals.connections,
+            {c.id for c in ways if c.process == number},
+        )
+    for node, vitals in presence.nodes.items():
+        _same(f"connections of node {node}", vitals.connections, {c.id for c in ways if c.node == node})
+    for vitals in (*presence.processes.values(), *presence.nodes.values()):
+        _same("closed while there is a connection", bool(vitals.connections and vitals.closed_at), False)
+
+
+# --- deadlines --------------------------------------------------------------------------------
+
+
+def _check_deadlines(machine: Machine) -> None:
+    expected: dict[Key, Nanoseconds] = {}
+    for number, task in machine.state.tasks.items():
+        if isinstance(task.detail, Schedule) and task.detail.due_at is not None:
+            expected[Key(Due.TASK, number)] = task.detail.due_at
+        if isinstance(task.detail, Holder) and task.options.time_limit_ns is not None:
+            expected[Key(Due.TIME_LIMIT, number)] = task.detail.leased_at + task.options.time_limit_ns
+    for process in machine.state.processes.values():
+        silent_until = machine.presence.silent_until(process)
+        if silent_until is not None:
+            expected[Key(Due.PROCESS, process.id)] = silent_until
+    for node in machine.state.nodes.values():
+        expected[Key(Due.NODE, node.id)] = machine.presence.node_silent_until(node)
+    found = machine.deadlines.all()
+    _same("deadlines", {k: at for k, at in found.items() if k.due not in (Due.LEASE, Due.WANT)}, expected)
+    ended_ways = {number for number, via in machine.lease_connections.items() if via.closed_with is not None}
+    anonymous = {number for number in ended_ways if _is_anonymous(machine.state.tasks[number])}
+    _same("deadlines of leases", {k.number for k in found if k.due is Due.LEASE}, anonymous)
+    wants = {want.id for parking in (machine.task_wants, machine.result_wants) for want in parking}
+    _same("deadlines of wants that are gone", {k.number for k in found if k.due is Due.WANT} - wants, set())
+    _same("next deadline", machine.deadlines.next_at(), min(found.values(), default=None))
+
+
+def _is_anonymous(task: Task) -> bool:
+    return isinstance(task.detail, Holder) and task.detail.process is None
+
+
+# --- wants --------------------------------------------------------------------------------------
+
+
+def _check_wants(machine: Machine) -> None:
+    _check_parking("task", machine.task_wants, machine.state.waiting)
+    _check_parking("result", machine.result_wants, machine.state.finished)
+    wants = [*machine.task_wants, *machine.result_wants]
+    for number, vitals in machine.presence.processes.items():
+        mine = {want.id for want in wants if want.speaker == number}
+        _same(f"parked requests of process {number}", set(vitals.parked), mine)
+    for connection in machine.presence.connections.values():
+        mine = {want.id for want in wants if want.connection == connection.id}
+        _same(f"parked requests over connection {connection.id}", set(connection.wants), mine)
+    for want in wants:
+        if want.connection is not None:
+            _same(f"want {want.id}: open", want.connection in machine.presence.connections, True)
+        for process in {want.process, want.speaker} - {None}:
+            _same(f"want {want.id}: registered", process in machine.state.processes, True)
+        _same(f"want {want.id}: parked after the end", machine.state.terminated, False)
+
+
+def _check_parking(name: str, parking: Parking, lanes: Lanes) -> None:
+    in_use = Counter(want.view for want in parking)
+    known = set(lanes.views())
+    for want in parking:
+        _same(f"{name} want {want.id}: its view is kept", want.view in known, True)
+        first = want.view.first()
+        _same(f"{name} want {want.id}: what would suit it", first and first.number, None)
+    for view in known:
+        _same(f"{name} wants in a view", view.in_use, in_use[view])
