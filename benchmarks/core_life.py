@@ -15,7 +15,7 @@ import time
 from itertools import cycle
 
 from pyrotask.core.machine import Machine
-from pyrotask.core.model import PLAIN, Answer, Lease, Payload
+from pyrotask.core.model import PLAIN, Answer, Lease, Payload, ProcessId
 
 VALUE = Payload(PLAIN, (b"x" * 100,))
 WAITING = (10, 10_000, 1_000_000)
@@ -34,12 +34,14 @@ def lives(machine: Machine, tags: int, number: int, *, by_tag: bool) -> float:
     """Microseconds a life, by the clock."""
     names = cycle([f"tag{k}" for k in range(tags)])
     wanted = cycle([frozenset({f"tag{k}"}) if by_tag else None for k in range(tags)])
-    process = machine.register(0, connection=machine.connect()).reply
+    process = ProcessId(0)
+    machine.register(0, connection=machine.connect())
     began = time.perf_counter()
     for now in range(1, number + 1):
         machine.submit(now, next(names), VALUE)
-        (lease,) = machine.lease(now, tags=next(wanted), process=process).reply
-        assert isinstance(lease, Lease)
+        leases = machine.lease(now, tags=next(wanted), process=process).reply
+        assert isinstance(leases, tuple)
+        lease: Lease = leases[0]
         machine.succeed(now, lease.task, VALUE, attempt=lease.attempt)
         assert isinstance(machine.collect(now, tag=lease.tag if by_tag else None).reply, Answer)
     return (time.perf_counter() - began) / number * 1e6

@@ -5,6 +5,10 @@
 
 Every reply waits, outside the lock, until the journal is as durable as its policy says. The
 event loop, which is never blocked, uses the engine itself.
+
+What is handed out by `ask` has either arrived with the caller, or is first in line again:
+whatever happens on the way (Ctrl-C, a client that is gone, a value that cannot be decoded), it
+is given up in one place, `_Asking.abandon`.
 """
 
 from __future__ import annotations
@@ -12,21 +16,28 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from pyrotask.callers import Caller, Hand, ThreadCaller
 from pyrotask.clock import Clock, SystemClock
 from pyrotask.config import Settings
 from pyrotask.core.machine import Machine, Parked, Step
-from pyrotask.core.model import Answer, Lease, Nanoseconds
-from pyrotask.engine import Command, Done, Engine
-from pyrotask.journal import Journal, MemoryJournal
+from pyrotask.core.model import Answer, Nanoseconds
+from pyrotask.engine import Command, Done, Engine, undoing
+from pyrotask.errors import BrokerBroken, TaskRaisedException
+from pyrotask.journal import Journal, MemoryJournal, Ticket
 
 Request = Callable[[Machine, Nanoseconds, "Caller | None"], Step]
 """A command that may park its caller; with None for a caller, it never does."""
 
+T = TypeVar("T")
+
 ALIVE_CHECK_S = 1.0
 """How often a blocked thread looks whether the client that it serves is still there."""
+
+
+def _as_it_is(reply: Any) -> Any:
+    return reply
 
 
 class Broker:
@@ -47,115 +58,179 @@ class Broker:
     ) -> None:
         self.settings = settings or Settings.load()
         self.engine = Engine(self.settings.limits(), clock or SystemClock(), journal or MemoryJournal())
+        self._waiting = _Waiting()
+        self.engine.on_broken(self._waiting.tell)
         self._hand = Hand()
-        weakref.finalize(self, self.engine.watchdog.stop)
-        weakref.finalize(self, self._hand.stop)
+        for stop in (self.engine.watchdog.stop, self._hand.stop):
+            # Not at exit: until the very end, `atexit` functions may call us.
+            weakref.finalize(self, stop).atexit = False
 
-    def call(self, command: Command) -> Any:
-        """Run a command that answers at once, and return its reply.
+    def call(self, command: Command, present: Callable[[Any], T] = _as_it_is) -> T | None:
+        """Run a command that answers at once, and return what ``present`` makes of its reply.
 
-        Durable on return. Blocks for the lock and the disk only.
+        Durable on return. Blocks for the lock and the disk only. Called by a finalizer that
+        interrupted another command, it is done right after that, and returns None.
 
         Raises:
             Refused, TaskManagerTermination: as the command says; nothing was changed.
             BrokerBroken: the broker has stopped.
         """
-        return self._conclude(self._execute(command))
+        if self.engine.is_held_here:
+            self.engine.execute_later(command)
+            return None
+        done = self._run(lambda: self._durable(self.engine.execute(command)))
+        if isinstance(done.reply, Exception):
+            raise _own(done.reply)
+        return present(done.reply)
 
     def ask(
-        self, request: Request, timeout: float | None = None, alive: Callable[[], bool] | None = None
-    ) -> Any:
-        """Run a request, and block until it is answered.
+        self,
+        request: Request,
+        timeout: float | None = None,
+        alive: Callable[[], bool] | None = None,
+        present: Callable[[Any], T] = _as_it_is,
+    ) -> T:
+        """Run a request, block until it is answered, and return what ``present`` makes of it.
 
         ``timeout`` is in seconds; None: no limit; 0: do not wait. ``alive`` tells whether
         the client that this thread serves is still there; it is asked once a second, and
-        before the answer is returned.
-
-        The caller must then call `took` with the reply, or `undo` if it could not use it.
+        before the answer is presented. When ``present`` raises `TaskRaisedException`, that is
+        the answer; when it raises anything else, the answer stays.
 
         Raises:
             TimeoutError: nothing came.
             ConnectionAbortedError: the client is gone; what was for it is first in line again.
             Refused, TaskManagerTermination, BrokerBroken: as for `call`.
         """
-        caller = ThreadCaller()
-        parked = None if timeout is not None and timeout <= 0 else caller
-        done = self._execute(lambda m, now: request(m, now, parked))
-        if isinstance(done.reply, Parked):
-            done = self._wait(caller, done.reply, timeout, alive)
-        reply = self._conclude(done)
-        if not reply:
-            raise TimeoutError("there is nothing yet")
-        if alive is not None and not alive():
-            self.undo(reply)
-            raise ConnectionAbortedError("the client is gone")
-        return reply
-
-    def took(self, reply: Any) -> None:
-        """The reply has arrived where it should."""
-        if isinstance(reply, Answer):
-            self.call(lambda m, _: m.acknowledge(reply.task))
-
-    def undo(self, reply: Any) -> None:
-        """The reply has not arrived: what it handed out is first in line again."""
-        for command in undoing(reply):
-            self.call(command)
+        if self.engine.is_held_here:
+            raise RuntimeError(
+                "a finalizer (__del__) cannot wait for the task manager: it may be holding it up"
+            )
+        asking = _Asking(self.engine, request, may_wait=timeout is None or timeout > 0)
+        try:
+            self._waiting.add(asking.caller)
+            reply = self._reply(asking, timeout, alive)
+            self._waiting.remove(asking.caller)
+            if not isinstance(reply, Exception):
+                value = present(reply)
+                asking.has_arrived()
+                return value
+        except TaskRaisedException:
+            asking.has_arrived()
+            raise
+        except BaseException:
+            asking.is_given_up = True
+            self._waiting.remove(asking.caller)
+            self._run(asking.abandon)
+            raise
+        raise _own(reply)
 
     def close(self) -> None:
-        """Stop the threads of this object, and close the journal. Idempotent.
+        """Stop the watchdog, and close the journal. Idempotent.
 
         Nobody is told: terminate the machine before, if nobody shall go on.
         """
         self.engine.watchdog.stop()
-        self._hand.stop()
+        self._run(lambda: self.engine.execute(lambda _m, _now: None))  # whatever was put off
         self.engine.journal.close()
 
-    def _wait(
-        self, caller: ThreadCaller, parked: Parked, timeout: float | None, alive: Callable[[], bool] | None
-    ) -> Done:
-        try:
-            answered = _wait_at_gate(caller, timeout, alive)
-        except BaseException:
-            # Interrupted, or nobody is there any more. An answer may have come all the same.
-            if not self._withdraw(parked):
-                self.undo(caller.reply)
-            raise
-        if not answered and self._withdraw(parked):
-            return Done(TimeoutError(f"nothing came within {timeout:g} s"), self.engine.journal.newest)
-        return Done(caller.reply, caller.ticket)
-
-    def _withdraw(self, parked: Parked) -> bool:
-        return bool(self.call(lambda m, now: m.withdraw(now, parked.want)))
-
-    def _execute(self, command: Command) -> Done:
-        if threading.current_thread() is threading.main_thread():
-            return self._hand.run(lambda: self.engine.execute(command), self._undo_interrupted)
-        return self.engine.execute(command)
-
-    def _undo_interrupted(self, done: Done) -> None:
-        for command in undoing(done.reply):
-            self.engine.execute(command)
-
-    def _conclude(self, done: Done) -> Any:
-        self.engine.journal.wait(done.ticket)
-        if isinstance(done.reply, Exception):
-            raise done.reply
+    def _reply(self, asking: _Asking, timeout: float | None, alive: Callable[[], bool] | None) -> Any:
+        """The answer to the request; an exception if nothing was handed out."""
+        done = self._run(lambda: self._durable(asking.begin()))
+        if isinstance(done.reply, Parked):
+            answered = _wait_at_gate(asking.caller, timeout, alive)
+            if not answered and self._run(asking.withdraw):
+                return TimeoutError(f"nothing came within {timeout:g} s")
+            done = self._run(lambda: self._durable(asking.answer()))
+        if not done.reply:
+            return TimeoutError("there is nothing yet")
+        if alive is not None and not isinstance(done.reply, Exception) and not alive():
+            raise ConnectionAbortedError("the client is gone")
         return done.reply
 
+    def _durable(self, done: Done) -> Done:
+        if not isinstance(done.reply, Parked):
+            self.engine.journal.wait(done.ticket)
+        return done
 
-def undoing(reply: Any) -> list[Command]:
-    """The commands that take back what a reply handed out."""
-    if isinstance(reply, Parked):
-        return [lambda m, now: m.withdraw(now, reply.want)]
-    if isinstance(reply, Answer):
-        return [lambda m, now: m.undo_delivery(now, reply.task)]
-    if isinstance(reply, tuple):
-        return [_releasing(lease) for lease in reversed(reply)]
-    return []
+    def _run(self, work: Callable[[], T]) -> T:
+        """Do it here, or in the hand if this is the main thread."""
+        if threading.get_ident() == threading.main_thread().ident:
+            return self._hand.run(work)
+        return work()
 
 
-def _releasing(lease: Lease) -> Command:
-    return lambda m, now: m.undo_lease(now, lease.task, lease.attempt)
+class _Asking:
+    """One request that may have to wait, and what was handed out for it.
+
+    For the main thread, all methods but `has_arrived` run in the hand, one after the other. So
+    `abandon` finds the others done or not begun, wherever an interrupt has struck.
+    """
+
+    __slots__ = ("_done", "_engine", "_may_wait", "_request", "caller", "is_given_up")
+
+    def __init__(self, engine: Engine, request: Request, *, may_wait: bool) -> None:
+        self._engine = engine
+        self._request = request
+        self._may_wait = may_wait
+        self._done = Done(None, Ticket(0))
+        self.caller = ThreadCaller()
+        self.is_given_up = False
+        """Set it before `abandon`."""
+
+    def begin(self) -> Done:
+        caller = self.caller if self._may_wait else None
+        self._done = self._engine.execute(lambda m, now: self._request(m, now, caller))
+        return self._done
+
+    def answer(self) -> Done:
+        """What the caller was told. It must have been."""
+        self._done = Done(self.caller.reply, self.caller.ticket)
+        return self._done
+
+    def withdraw(self) -> bool:
+        """Wait no longer. False: an answer has come."""
+        parked = self._done.reply
+        return self._engine.execute(lambda m, now: m.withdraw(now, parked.want)).reply is True
+
+    def has_arrived(self) -> None:
+        """The answer is where it should be. Does not block."""
+        # Said now, done before anybody's next command: so no interrupt can strike between "the
+        # broker has forgotten it" and "the caller has it".
+        if isinstance(self._done.reply, Answer):
+            self._engine.execute_later(self._acknowledge)
+
+    def _acknowledge(self, machine: Machine, _now: Nanoseconds) -> Step | None:
+        return None if self.is_given_up else machine.acknowledge(self._done.reply.task)
+
+    def abandon(self) -> None:
+        """Whatever was, or will be, handed out for this is first in line again."""
+        if isinstance(self._done.reply, Parked) and not self.withdraw():
+            self.answer()
+        for command in undoing(self._done.reply):
+            self._engine.execute(command)
+
+
+class _Waiting:
+    """The threads that wait, to be told when the broker breaks. Knows no broker."""
+
+    def __init__(self) -> None:
+        self._callers: set[ThreadCaller] = set()
+        self.add = self._callers.add
+        self.remove = self._callers.discard
+
+    def tell(self, broken: BrokerBroken) -> None:
+        for caller in list(self._callers):
+            caller.answer(broken, Ticket(0))
+
+
+def _own(error: Exception) -> Exception:
+    """The error for this thread alone: raising one object in several mixes up their tracebacks."""
+    if not isinstance(error, BrokerBroken):
+        return error
+    own = BrokerBroken(*error.args)
+    own.__cause__ = error
+    return own
 
 
 def _wait_at_gate(caller: ThreadCaller, timeout: float | None, alive: Callable[[], bool] | None) -> bool:
@@ -169,3 +244,6 @@ def _wait_at_gate(caller: ThreadCaller, timeout: float | None, alive: Callable[[
         if not alive():
             raise ConnectionAbortedError("the client is gone")
     return False
+
+
+__all__ = ["Broker", "Request", "undoing"]

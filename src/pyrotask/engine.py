@@ -6,21 +6,27 @@ there is no disk, no network, no user code, no logging, and nobody waits.
 
 A refused call changes nothing. An error in the middle of a command, which only a bug can bring
 about, breaks the engine: everybody gets `BrokerBroken`, now and from then on.
+
+There is one kind of user code that can run anywhere: a finalizer (``__del__``), which Python's
+garbage collector may call between any two instructions, also those under the lock. What such
+a one wants done is put off until the command at hand is over.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import secrets
+import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 from pyrotask.callers import Caller
 from pyrotask.clock import Clock
-from pyrotask.core.machine import Machine, Step
-from pyrotask.core.model import ConnectionId, Limits, Nanoseconds
-from pyrotask.errors import BrokerBroken
+from pyrotask.core.machine import Machine, Parked, Step
+from pyrotask.core.model import Answer, ConnectionId, Lease, Limits, Nanoseconds
+from pyrotask.errors import BrokerBroken, PyrotaskError
 from pyrotask.journal import Journal, Ticket
 from pyrotask.watchdog import Watchdog
 
@@ -28,6 +34,9 @@ log = logging.getLogger("pyrotask.engine")
 
 Command = Callable[[Machine, Nanoseconds], Any]
 """What is done under the lock. Returns a `Step`, or a plain value if nothing was recorded."""
+
+REFUSALS = (PyrotaskError, TypeError, ValueError, LookupError)
+"""What a command may raise before its first event; anything else is a broken invariant."""
 
 
 class Done(NamedTuple):
@@ -43,46 +52,94 @@ class Engine:
     def __init__(self, limits: Limits, clock: Clock, journal: Journal) -> None:
         self.machine = Machine(limits)
         self.journal = journal
-        self.lineage = secrets.token_hex(8)
+        self.lineage = journal.lineage
         self._clock = clock
-        self._lock = threading.Lock()
+        # Reentrant so that `is_held_here` can be asked. Nobody ever enters twice.
+        self._lock = threading.RLock()
         self.watchdog = Watchdog(self, self._lock)
+        self._later: deque[Command] = deque()
+        self._unreached: list[Any] = []
         self._broken: BrokerBroken | None = None
         self._on_broken: list[Callable[[BrokerBroken], None]] = []
+        self._is_told = False
         self.execute(lambda m, now: m.start(now, self.lineage))
+        journal.on_broken(self._break_with)
 
     def execute(self, command: Command) -> Done:
         """Run a command. Never raises; blocks for as long as others hold the lock.
 
         The reply may be an exception, or `Parked` if the command named a caller. It must not
-        leave this process before the ticket is durable.
+        leave this process before the ticket is durable. In a thread that is inside `execute`
+        already (in a finalizer) the command is put off, and the reply is None.
         """
-        with self._lock:
-            if self._broken is not None:
-                return Done(self._broken, self.journal.newest)
-            try:
-                done = self._run(command)
-            except Exception as error:  # noqa: BLE001 - a refusal, or the end
-                if self.machine.in_step or isinstance(error, BrokerBroken):
-                    error = self._break(error)
-                done = Done(error, self.journal.newest)
-        if isinstance(done.reply, BrokerBroken):
-            self._tell_broken(done.reply)
-        elif self.watchdog.is_due_to_start:
-            self.watchdog.start()
+        if self.is_held_here:
+            self._later.append(command)
+            return Done(None, self.journal.newest)
+        # While the interpreter ends, a thread that was stopped for good may hold the lock.
+        if not self._lock.acquire(blocking=not sys.is_finalizing()):
+            return Done(RuntimeError("the interpreter ends, and the broker has ended"), Ticket(0))
+        try:
+            self._catch_up()
+            done = self._run(command)
+            self._catch_up()
+        finally:
+            self._lock.release()
+        self._follow_up()
         return done
 
+    def execute_later(self, command: Command) -> None:
+        """Run the command before anybody's next one, whoever that is. Never blocks.
+
+        Its reply is dropped, and it must not refuse. Nothing can interrupt this half way.
+        """
+        self._later.append(command)
+
+    @property
+    def is_held_here(self) -> bool:
+        """Whether this thread is inside the engine: then it runs a finalizer, or a command."""
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001
+
+    def _catch_up(self) -> None:
+        while self._later:
+            self._run(self._later.popleft())
+
     def _run(self, command: Command) -> Done:
-        result = command(self.machine, self._clock.now())
-        reply, ticket = result, self.journal.newest
-        if isinstance(result, Step):
-            reply = result.reply
-            if result.events:
-                ticket = self.journal.append(result.events)
-            for caller, answer in result.wakes:
-                cast("Caller", caller).answer(answer, ticket)
-        self.watchdog.look_at(self.machine.deadlines.next_at())
-        return Done(reply, ticket)
+        if self._broken is not None:
+            return Done(self._broken, self.journal.newest)
+        try:
+            self.watchdog.notice()
+            done = self._conclude(command(self.machine, self._clock.now()))
+            self.watchdog.look_at(self.machine.deadlines.next_at())
+            return done
+        except Exception as error:  # noqa: BLE001 - a refusal, or the end
+            if self.machine.in_step or isinstance(error, BrokerBroken) or not isinstance(error, REFUSALS):
+                error = self._break(error)
+            return Done(error, self.journal.newest)
+        except BaseException as error:
+            if self.machine.in_step:
+                self._break(error)
+            raise
+
+    def _conclude(self, result: Any) -> Done:
+        if not isinstance(result, Step):
+            return Done(result, self.journal.newest)
+        ticket = self.journal.append(result.events) if result.events else self.journal.newest
+        for caller, reply in result.wakes:
+            try:
+                cast("Caller", caller).answer(reply, ticket)
+            except Exception:  # noqa: BLE001 - the others must be told all the same
+                self._unreached.append(reply)
+        return Done(result.reply, ticket)
+
+    def _follow_up(self) -> None:
+        """What a command has brought about, and must not be done under the lock."""
+        while self._unreached:
+            for undo in undoing(self._unreached.pop()):
+                self.execute(undo)
+        if self._broken is not None:
+            self._tell_broken(self._broken)
+        elif self.watchdog.is_due_to_start:
+            self.watchdog.start()
 
     def connect(self) -> ConnectionId:
         """A new connection, for calls that come in over it."""
@@ -102,23 +159,50 @@ class Engine:
         self.watchdog.judged()
 
     def on_broken(self, call: Callable[[BrokerBroken], None]) -> None:
-        """Call ``call``, without the lock, when an invariant has broken."""
-        self._on_broken.append(call)
+        """Call ``call`` once, without the lock, when an invariant has broken; now, if one has."""
+        with self._lock:
+            self._on_broken.append(call)
+        self._follow_up()
 
-    def _break(self, error: Exception) -> BrokerBroken:
+    def _break_with(self, broken: BrokerBroken) -> None:
+        def fail(_machine: Machine, _now: Nanoseconds) -> None:
+            raise broken
+
+        self.execute(fail)
+
+    def _break(self, error: BaseException) -> BrokerBroken:
         self._broken = broken = BrokerBroken(
             f"{error!r} in the middle of a command, at journal position {self.journal.newest}. The broker "
             "has stopped, since its state cannot be trusted any more; please report this with the log"
         )
         broken.__cause__ = error
+        self.watchdog.stop()
         for parking in (self.machine.task_wants, self.machine.result_wants):
             for want in parking:
-                cast("Caller", want.caller).answer(broken, self.journal.newest)
+                with contextlib.suppress(Exception):
+                    cast("Caller", want.caller).answer(broken, self.journal.newest)
         return broken
 
     def _tell_broken(self, broken: BrokerBroken) -> None:
-        calls, self._on_broken = self._on_broken, []
-        if calls:
+        with self._lock:
+            calls, self._on_broken = self._on_broken, []
+            is_news, self._is_told = not self._is_told, True
+        if is_news:
             log.critical("%s", broken, exc_info=broken)
         for call in calls:
             call(broken)
+
+
+def undoing(reply: Any) -> list[Command]:
+    """The commands that take back what a reply handed out."""
+    if isinstance(reply, Parked):
+        return [lambda m, now: m.withdraw(now, reply.want)]
+    if isinstance(reply, Answer):
+        return [lambda m, now: m.undo_delivery(now, reply.task)]
+    if isinstance(reply, tuple):
+        return [_releasing(lease) for lease in reversed(reply)]
+    return []
+
+
+def _releasing(lease: Lease) -> Command:
+    return lambda m, now: m.undo_lease(now, lease.task, lease.attempt)

@@ -12,9 +12,9 @@ raises `TypeError` or `ValueError` (`PayloadError` among them) for an argument t
 from __future__ import annotations
 
 import inspect
-import math
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pyrotask import payload
 from pyrotask.core.machine import Machine, Step
@@ -78,6 +78,8 @@ class Origin(NamedTuple):
         """Encode what a task raised: an exception or any other object."""
         if self.serializer is None and isinstance(exception, BaseException):
             return payload.encode_error(exception)._replace(traceback=traceback)
+        if self.serializer is not None:
+            exception = payload.from_wire(exception, self.serializer)
         return payload.encode_plain_error(exception, traceback)
 
     def decode_failure(self, failure: Failure) -> object:
@@ -105,14 +107,9 @@ class Request(NamedTuple):
 def registerProcess(origin: Origin, watchdog_period: float | None = None, info: str | None = None) -> Request:
     """See `TaskManager.registerProcess`."""
     period_ns = None if watchdog_period is None else _nanoseconds(watchdog_period, "watchdog_period")
-    if period_ns == 0:
-        raise ValueError("watchdog_period must be greater than 0 s; None means that no pings are promised")
-    if info is not None and not isinstance(info, str):
-        raise TypeError(f"info must be a str or None, not {type(info).__name__}")
+    about = "" if info is None else _text(info, "info")
     return Request(
-        lambda m, now, _: m.register(
-            now, period_ns=period_ns, info=info or "", connection=origin.connection
-        )
+        lambda m, now, _: m.register(now, period_ns=period_ns, info=about, connection=origin.connection)
     )
 
 
@@ -179,7 +176,7 @@ def addTaskRequest(
     checked_tag = _tag(tag)
     process = None if process_id is None else _process(process_id)
     options = Options(
-        priority=_integer(priority, "priority"),
+        priority=_integer(priority, "priority", at_least=-MOST),
         retry=RetryPolicy(retries=_integer(retries, "retries", at_least=0)),
         time_limit_ns=None if time_limit is None else _nanoseconds(time_limit, "time_limit"),
         plain_answer=origin.plain_only,
@@ -285,9 +282,7 @@ def getResultWithTag(origin: Origin, tag: str, timeout: float | None = None) -> 
     return Request(_collecting(origin, _tag(tag)), present, blocks=True, timeout=_timeout(timeout))
 
 
-def _collecting(
-    origin: Origin, tag: str | None
-) -> Callable[[Machine, Nanoseconds, Caller | None], Step]:
+def _collecting(origin: Origin, tag: str | None) -> Callable[[Machine, Nanoseconds, Caller | None], Step]:
     return lambda m, now, caller: m.collect(
         now,
         tag=tag,
@@ -301,21 +296,23 @@ def _collecting(
 # --- data and the end -------------------------------------------------------------------------
 
 
-def storeData(origin: Origin, **kw: object) -> Request:
+def storeData(origin: Origin, /, **kw: object) -> Request:
     """See `TaskManager.storeData`."""
-    items = {label: origin.encode(value, label) for label, value in kw.items()}
+    items = {_text(label, "a label"): origin.encode(value, label) for label, value in kw.items()}
     return Request(lambda m, _now, _: m.store_data(items), _nothing)
 
 
 def retrieveData(origin: Origin, label: str) -> Request:
     """See `TaskManager.retrieveData`."""
-    return Request(lambda m, _now, _: m.retrieve_data(label), lambda value: origin.decode(value, label))
+    checked = _text(label, "a label")
+    return Request(lambda m, _now, _: m.retrieve_data(checked), lambda value: origin.decode(value, checked))
 
 
 def deleteData(origin: Origin, label: str) -> Request:
     """See `TaskManager.deleteData`."""
     del origin
-    return Request(lambda m, _now, _: m.delete_data(label), _nothing)
+    checked = _text(label, "a label")
+    return Request(lambda m, _now, _: m.delete_data(checked), _nothing)
 
 
 def terminate(origin: Origin) -> Request:
@@ -369,10 +366,12 @@ def task_number(task_id: object) -> TaskNumber:
     """The number of the task with that id. `UnknownTask`: there can be none."""
     if not isinstance(task_id, str):
         raise TypeError(f'a task id is a str like "sqrt_17", not {type(task_id).__name__}')
-    _, _, digits = task_id.rpartition("_")
-    if not (digits.isascii() and digits.isdigit()):
-        raise UnknownTask(f'{task_id!r} is no task id; one looks like "sqrt_17", as addTaskRequest returned it')
-    return TaskNumber(int(digits[:18]))
+    tag, _, digits = task_id.rpartition("_")
+    if not (tag and _NUMBER.fullmatch(digits)):
+        raise UnknownTask(
+            f'{task_id!r} is no task id; one looks like "sqrt_17", as addTaskRequest returned it'
+        )
+    return TaskNumber(int(digits))
 
 
 def result_of(answer: Answer, origin: Origin = IN_PROCESS) -> object:
@@ -422,31 +421,52 @@ def _check_tag(machine: Machine, given: str, number: TaskNumber) -> None:
 # --- checking arguments ---------------------------------------------------------------------------
 
 
+MOST = 1 << 31
+"""The largest number that a caller may give for anything that is not an id."""
+
+LONGEST_S = 1_000_000_000
+"""The longest duration, some 30 years: in nanoseconds it still fits everywhere."""
+
+_NUMBER = re.compile("0|[1-9][0-9]{0,17}")
+"""How `addTaskRequest` writes a task's number."""
+
+
 def _tag(tag: object) -> str:
-    if not isinstance(tag, str):
-        raise TypeError(f"a tag must be a str, not {type(tag).__name__}")
-    if not tag:
+    if not _text(tag, "a tag"):
         raise ValueError("a tag must not be empty")
-    return tag
+    return cast("str", tag)
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{what} must be text, and {value!r} has half characters (surrogates)") from None
+    return value
 
 
 def _process(process_id: object) -> ProcessId:
-    return ProcessId(_integer(process_id, "a process id"))
+    return ProcessId(_integer(process_id, "a process id", at_least=None, at_most=None))
 
 
-def _integer(value: object, what: str, at_least: int | None = None) -> int:
+def _integer(value: object, what: str, at_least: int | None, at_most: int | None = MOST) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{what} must be an int, not {type(value).__name__}")
     if at_least is not None and value < at_least:
         raise ValueError(f"{what} must be at least {at_least}, not {value}")
+    if at_most is not None and value > at_most:
+        raise ValueError(f"{what} must be at most {at_most}, not {value}")
     return value
 
 
 def _nanoseconds(seconds: object, what: str) -> Nanoseconds:
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
         raise TypeError(f"{what} must be a number of seconds, not {type(seconds).__name__}")
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"{what} must be greater than 0 s and finite, not {seconds!r}")
+    if not 0 < seconds <= LONGEST_S:
+        raise ValueError(f"{what} must be greater than 0 s and at most {LONGEST_S} s, not {seconds!r}")
     return max(1, int(seconds * SECOND))
 
 
@@ -457,4 +477,4 @@ def _timeout(timeout: object) -> float | None:
         raise TypeError(f"timeout must be a number of seconds or None, not {type(timeout).__name__}")
     if not timeout >= 0:
         raise ValueError(f"timeout must be 0 s or more, or None for no limit, not {timeout!r}")
-    return None if math.isinf(timeout) else float(timeout)
+    return float(timeout) if timeout <= LONGEST_S else None

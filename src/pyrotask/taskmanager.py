@@ -11,7 +11,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import Pyro5.api
@@ -23,12 +23,10 @@ from pyrotask.broker import Broker
 from pyrotask.clock import Clock
 from pyrotask.config import Settings
 from pyrotask.core.model import ConnectionId
-from pyrotask.engine import Engine
-from pyrotask.errors import PyrotaskError, TaskRaisedException
+from pyrotask.errors import PyrotaskError
 from pyrotask.journal import Journal
 from pyrotask.reference import IN_PROCESS, Origin, Request
 from pyrotask.wire_errors import to_builtin
-
 
 M = TypeVar("M", bound=Callable[..., Any])
 
@@ -76,14 +74,14 @@ class TaskManager:
         self.broker = broker or Broker(settings, clock=clock, journal=journal)
         self._visitors: WeakKeyDictionary[Any, Visitor] = WeakKeyDictionary()
 
-    _pyroInstancing = ("single", None)
+    _pyroInstancing = ("single", None)  # noqa: N815 - Pyro looks for it
     """For those who register the class and not an object: one manager, not one a connection."""
 
     def close(self) -> None:
         """Let go of threads and journal. Idempotent. Not for remote callers."""
         self.broker.close()
 
-    def __enter__(self) -> TaskManager:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,7 +141,9 @@ class TaskManager:
         All three dictionaries hold a key for each tag that has a task; they were taken at
         one moment, so they add up.
         """
-        return cast("tuple[dict[str, int], dict[str, int], dict[str, int]]", self._do(reference.numberOfTasks))
+        return cast(
+            "tuple[dict[str, int], dict[str, int], dict[str, int]]", self._do(reference.numberOfTasks)
+        )
 
     @_exposed
     def addTaskRequest(
@@ -175,9 +175,7 @@ class TaskManager:
         return cast("str", self._do(reference.addTaskRequest, tag, parameters, process_id, **options))
 
     @_exposed
-    def getAnyTask(
-        self, process_id: int | None = None, timeout: float | None = None
-    ) -> tuple[str, str, Any]:
+    def getAnyTask(self, process_id: int | None = None, timeout: float | None = None) -> tuple[str, str, Any]:
         """Wait for a task, and return its id, tag and parameters. It is yours now.
 
         The highest priority comes first, then the first that was asked for; a task that was
@@ -189,14 +187,14 @@ class TaskManager:
             UnknownProcess: ``process_id`` is not registered (any more).
             TimeoutError: nothing came.
         """
-        return cast("tuple[str, str, Any]", self._do(reference.getAnyTask, process_id, timeout))
+        return self._do(reference.getAnyTask, process_id, timeout)  # type: ignore[no-any-return]
 
     @_exposed
     def getTaskWithTag(
         self, tag: str, process_id: int | None = None, timeout: float | None = None
     ) -> tuple[str, Any]:
         """Wait for a task with that tag, and return its id and parameters. See `getAnyTask`."""
-        return cast("tuple[str, Any]", self._do(reference.getTaskWithTag, tag, process_id, timeout))
+        return self._do(reference.getTaskWithTag, tag, process_id, timeout)  # type: ignore[no-any-return]
 
     @_exposed
     def storeResult(self, task_id: str, result: Any) -> None:
@@ -246,17 +244,17 @@ class TaskManager:
             TaskManagerTermination: no more results will come.
             TimeoutError: nothing came.
         """
-        return cast("tuple[str, str, Any]", self._do(reference.getAnyResult, timeout))
+        return self._do(reference.getAnyResult, timeout)  # type: ignore[no-any-return]
 
     @_exposed
     def getResultWithTag(self, tag: str, timeout: float | None = None) -> tuple[str, Any]:
         """Wait for a finished task with that tag; return its id and result. See `getAnyResult`."""
-        return cast("tuple[str, Any]", self._do(reference.getResultWithTag, tag, timeout))
+        return self._do(reference.getResultWithTag, tag, timeout)  # type: ignore[no-any-return]
 
     # --- data and the end ----------------------------------------------------------------
 
     @_exposed
-    def storeData(self, **kw: Any) -> None:
+    def storeData(self, /, **kw: Any) -> None:
         """Store values under labels, for everybody; all of them become visible together."""
         self._do(reference.storeData, **kw)
 
@@ -289,61 +287,79 @@ class TaskManager:
 
     # --- doing it -----------------------------------------------------------------------
 
-    def _do(self, call: Callable[..., Request], *args: object, **kwargs: object) -> object:
+    # From here to the caller of a ``get`` nothing is called any more when the answer is there: an
+    # interrupt (Ctrl-C) could strike in it, and the answer would be lost. So these have no `cast`.
+
+    def _do(self, call: Callable[..., Request], /, *args: object, **kwargs: object) -> Any:
         client = current_context.client
         if client is None:
             return self._serve(call(IN_PROCESS, *args, **kwargs), None)
+        serializer = _NAMES[type(serializers_by_id[current_context.serializer_id])]
         visitor = self._visitor(client)
-        name = _NAMES[type(serializers_by_id[current_context.serializer_id])]
         try:
-            return self._serve(call(Origin(visitor.number, name), *args, **kwargs), visitor.is_there)
+            return self._serve(call(Origin(visitor.number, serializer), *args, **kwargs), visitor.is_there)
         except PyrotaskError as error:
-            raise to_builtin(error, name) from error
+            raise to_builtin(error, serializer) from error
+        finally:
+            visitor.leave_if_late()
 
-    def _serve(self, request: Request, alive: Callable[[], bool] | None) -> object:
-        if not request.blocks:
-            return request.present(self.broker.call(lambda m, now: request.command(m, now, None)))
-        reply = self.broker.ask(request.command, request.timeout, alive)
-        try:
-            value = request.present(reply)
-        except TaskRaisedException:
-            self.broker.took(reply)
-            raise
-        except BaseException:
-            self.broker.undo(reply)
-            raise
-        self.broker.took(reply)
-        return value
+    def _serve(self, request: Request, alive: Callable[[], bool] | None) -> Any:
+        if request.blocks:
+            return self.broker.ask(request.command, request.timeout, alive, request.present)
+        return self.broker.call(lambda m, now: request.command(m, now, None), request.present)
 
     def _visitor(self, client: Any) -> Visitor:
         visitor = self._visitors.get(client)
         if visitor is None:
-            visitor = self._visitors[client] = Visitor(self.broker.engine, client.sock)
+            visitor = self._visitors[client] = Visitor(self.broker, client.sock)
             current_context.track_resource(visitor)
-        return visitor
+        # A oneway call has a thread of its own, and may come in after its connection has gone.
+        return Visitor(self.broker, client.sock) if visitor.is_closed else visitor
 
 
 class Visitor:
     """A connection of a stock Pyro daemon. Pyro closes it with the connection, as its resource."""
 
-    def __init__(self, engine: Engine, sock: Any) -> None:
-        self._engine = engine
+    def __init__(self, broker: Broker, sock: Any) -> None:
+        self._broker = broker
         self._sock = sock
-        self.number: ConnectionId = engine.connect()
+        self.is_closed = False
+        self.number = cast("ConnectionId", broker.call(lambda m, _: m.connect()))
 
     def is_there(self) -> bool:
         """Whether the client still is. Looks at the socket, and takes nothing out of it."""
         try:
-            readable, _, _ = select.select([self._sock], [], [], 0)
-            return not readable or bool(self._sock.recv(1, socket.MSG_PEEK))
-        except ValueError:  # TLS cannot peek; select cannot look at descriptors above 1023
-            return True
+            return _is_open(self._sock)
         except OSError:
             return False
 
+    def leave_if_late(self) -> None:
+        """Close it after a call that came in when the connection had gone."""
+        if self._sock.fileno() < 0:
+            self.close()
+
     def close(self) -> None:
-        """The connection is closed."""
-        self._engine.disconnect(self.number)
+        """The connection is closed. Idempotent."""
+        self.is_closed = True
+        self._broker.call(lambda m, now: m.disconnect(now, self.number))
+
+
+def _is_open(sock: Any) -> bool:
+    if sock.fileno() < 0:
+        return False
+    if hasattr(select, "poll"):
+        gone = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+        look = select.poll()
+        look.register(sock, select.POLLIN | gone)
+        seen = look.poll(0)
+        if not seen or seen[0][1] & gone:
+            return not seen
+    elif not select.select([sock], [], [], 0)[0]:
+        return True
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except ValueError:  # TLS cannot peek
+        return True
 
 
 _NAMES = {type(serializer): name for name, serializer in serializers.items()}

@@ -9,6 +9,7 @@ library makes the real one of it again.
 from __future__ import annotations
 
 import builtins
+import contextlib
 from typing import Any
 
 from pyrotask import errors
@@ -43,12 +44,19 @@ def from_builtin(error: BaseException) -> BaseException:
     kind = getattr(errors, name, None) if isinstance(name, str) else None
     if not (isinstance(kind, type) and issubclass(kind, PyrotaskError)):
         return error
-    if kind is TaskRaisedException:
-        seen = vars(error)
-        return TaskRaisedException(
-            str(seen.get("task_id")), str(seen.get("tag")), _rebuild(seen), str(seen.get("traceback", ""))
-        )
-    return kind(*error.args)
+    seen = vars(error)
+    own = (
+        _task_raised(seen) if kind is TaskRaisedException else kind(str(error.args[0] if error.args else ""))
+    )
+    if "_pyroTraceback" in seen:
+        own.__dict__["_pyroTraceback"] = seen["_pyroTraceback"]
+    return own
+
+
+def _task_raised(seen: dict[str, Any]) -> TaskRaisedException:
+    return TaskRaisedException(
+        str(seen.get("task_id")), str(seen.get("tag")), _rebuild(seen), str(seen.get("traceback", ""))
+    )
 
 
 def _describe(exception: object, serializer: str) -> dict[str, Any]:
@@ -61,15 +69,17 @@ def _describe(exception: object, serializer: str) -> dict[str, Any]:
         return {"exception": exception if _carries(exception, serializer) else repr(exception)}
     kind = getattr(exception, "remote_type", None) or type(exception).__name__
     described: dict[str, Any] = {"exception": f"{kind}: {exception}", "exception_type": kind}
-    if not any(isinstance(arg, BaseException) for arg in exception.args) and _carries(exception.args, serializer):
+    if _carries(exception.args, serializer):
         described["exception_args"] = exception.args
     return described
 
 
 def _carries(value: object, serializer: str) -> bool:
+    """Whether an exception can have it as an attribute, which is less than can be a value."""
+    carrier = RuntimeError(value)
     try:
-        encode_plain(value)
-        to_wire(value, serializer)
+        encode_plain(carrier)
+        to_wire(carrier, serializer)
     except PayloadError:
         return False
     return True
@@ -81,7 +91,8 @@ def _rebuild(seen: dict[str, Any]) -> object:
         return seen.get("exception")
     kind = getattr(errors, name, None) or getattr(builtins, name, None)
     if isinstance(kind, type) and issubclass(kind, BaseException) and "exception_args" in seen:
-        return kind(*seen["exception_args"])
+        with contextlib.suppress(Exception):  # its arguments have changed on the way
+            return kind(*seen["exception_args"])
     substitute = RuntimeError(seen.get("exception"))
     substitute.__dict__["remote_type"] = name
     return substitute

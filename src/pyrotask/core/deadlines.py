@@ -47,10 +47,6 @@ class Deadlines:
     def __len__(self) -> int:
         return len(self._at)
 
-    def get(self, key: Key) -> Nanoseconds | None:
-        """The instant of that key."""
-        return self._at.get(key)
-
     def all(self) -> dict[Key, Nanoseconds]:
         """All instants."""
         return dict(self._at)

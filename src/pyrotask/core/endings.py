@@ -17,11 +17,11 @@ from pyrotask.core.model import (
     Ended,
     Nanoseconds,
     Payload,
-    Schedule,
     State,
     Success,
     Task,
 )
+from pyrotask.core.state import schedule_of
 from pyrotask.errors import PayloadError
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class Endings:
         self._finished(task)
 
     def _input_ready(self, task: Task) -> None:
-        schedule = task.detail
-        if isinstance(schedule, Schedule) and schedule.unready == 0:
+        if schedule_of(task).unready == 0:
             self._recorder.record(e.InputsReady(task.number))
             self._recorder.touch(task)
 
@@ -114,9 +113,7 @@ class Endings:
         """Its answer can be collected, and it does not need its inputs any more."""
         self._recorder.touch(task)
         for number in task.inputs:
-            source = self._state.tasks.get(number)
-            if source is not None:
-                self._forget_if_done(source)
+            self._forget_if_done(self._state.tasks[number])
 
     def _forget_if_done(self, task: Task) -> None:
         if task.delivery is Delivery.ACKNOWLEDGED and task.dependents is None:

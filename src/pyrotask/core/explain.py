@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from pyrotask.core.model import PLAIN, SECOND, Kind, Nanoseconds, Schedule
 
@@ -74,6 +74,8 @@ class Explanation:
                 )
             case Reason.INPUTS:
                 return f"{subject} for the values of other tasks, which are unfinished"
+            case _:
+                assert_never(self.reason)
 
     @property
     def _due_in_s(self) -> float:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_VIEWS = 16_384
 """Views kept for their next use. More distinct requests than that are made anew each time."""
 
-MAX_EMPTY_LANES = 1024
+MAX_EMPTY_LANES = 16_384
 """Empty lanes kept, and as many again as are occupied."""
 
 

@@ -50,6 +50,7 @@ from pyrotask.core.model import (
 )
 from pyrotask.core.presence import Connection, Presence
 from pyrotask.core.recorder import Parked, Recorder, Step, Wake
+from pyrotask.core.state import DurableState
 from pyrotask.errors import TaskManagerTermination, UnknownSession
 
 PLAIN_ONLY: frozenset[str] = frozenset({PLAIN})
@@ -57,12 +58,17 @@ ANY_FORMAT: frozenset[str] = frozenset({PLAIN, PICKLE})
 
 
 class Machine:
-    """One task manager, from its first event on."""
+    """One task manager, from its first event on.
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    Args:
+        limits: the bounds and periods of its rules.
+        state: what the runs before have left; None: this is the first one.
+    """
+
+    def __init__(self, limits: Limits | None = None, state: DurableState | None = None) -> None:
         self.limits = limits or Limits()
-        self._recorder = Recorder()
-        self.state = self._recorder.state
+        self.state = state or DurableState()
+        self._recorder = Recorder(self.state)
         self.presence = Presence(self.limits)
         self.deadlines = Deadlines()
         self._lookup = Lookup(self.state, self.presence, self.limits)
@@ -94,7 +100,7 @@ class Machine:
     # --- the run ------------------------------------------------------------------------
 
     def start(self, now: Nanoseconds, lineage: str) -> Step:
-        """Begin a run. What was replayed before goes on: everybody has to be heard anew."""
+        """Begin a run. What the last one has left goes on, and everybody has to be heard anew."""
         self._recorder.record(e.BrokerStarted(now, lineage))
         self._membership.resume(now)
         return self._recorder.step(None)
@@ -286,9 +292,9 @@ class Machine:
         via = self._hear(now, process, connection)
         if process is not None:
             self.presence.processes[process].asks = True
-            undelivered = self._leases.undelivered(self.state.processes[process])
-            self._leases.release_all(undelivered, Cause.UNDELIVERED)
-            self._matching.settle(now)
+            if undelivered := self._leases.undelivered(self.state.processes[process]):
+                self._leases.release_all(undelivered, Cause.UNDELIVERED)
+                self._matching.settle(now)
         view = self.state.waiting.view(PLAIN_ONLY if plain_only else ANY_FORMAT, tags)
         leases = self._leases.hand_out(now, view, process, via, count)
         if not leases and self.state.terminated:
@@ -524,8 +530,7 @@ class Machine:
             if task.state in UNFINISHED:
                 self._leases.cancel(now, task, "its session has ended")
         for task in mine:
-            if task.number in self.state.tasks:  # it may have left with one that needed it
-                self._endings.acknowledge(task)
+            self._endings.acknowledge(task)
         self._recorder.record(e.SessionEnded(number))
         self._matching.settle(now)
         return self._recorder.step(None)

@@ -102,18 +102,14 @@ class Presence:
             self._unbind(vitals, connection.id, now)
 
     def bind_process(self, connection: Connection, process: ProcessId, now: Nanoseconds) -> None:
-        """The connection speaks for that process from now on."""
-        if connection.process == process:
-            return
+        """The connection speaks for that process from now on, and for no other any more."""
         if connection.process in self.processes:
             self._unbind(self.processes[connection.process], connection.id, now)
         connection.process = process
         self._bind(self.processes[process], connection.id)
 
     def bind_node(self, connection: Connection, node: NodeId, now: Nanoseconds) -> None:
-        """The connection speaks for that node from now on."""
-        if connection.node == node:
-            return
+        """The connection speaks for that node from now on, and for no other any more."""
         if connection.node in self.nodes:
             self._unbind(self.nodes[connection.node], connection.id, now)
         connection.node = node

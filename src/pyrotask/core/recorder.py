@@ -36,8 +36,8 @@ class Step(NamedTuple):
 class Recorder:
     """The durable state, and what the command at hand has done so far."""
 
-    def __init__(self) -> None:
-        self.state = DurableState()
+    def __init__(self, state: DurableState) -> None:
+        self.state = state
         self.events: list[Event] = []
         self.wakes: list[Wake] = []
         self.touched: list[Lane] = []

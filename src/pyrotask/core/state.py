@@ -192,12 +192,12 @@ class DurableState:
 
     def _task_due(self, event: e.TaskDue) -> None:
         task = self.tasks[event.task]
-        task.detail = Schedule(None, _schedule(task).unready)
+        task.detail = Schedule(None, schedule_of(task).unready)
         self._wait_if_ready(task)
 
     def _inputs_ready(self, event: e.InputsReady) -> None:
         task = self.tasks[event.task]
-        task.detail = Schedule(_schedule(task).due_at, 0)
+        task.detail = Schedule(schedule_of(task).due_at, 0)
         self._wait_if_ready(task)
 
     def _task_leased(self, event: e.TaskLeased) -> None:
@@ -249,10 +249,8 @@ class DurableState:
         self._leave(task)
         self._finish(task, State.SUCCEEDED, Success(event.value))
         for number in task.dependents or ():
-            dependent = self.tasks[number]
-            if dependent.state is State.SCHEDULED:
-                schedule = _schedule(dependent)
-                dependent.detail = Schedule(schedule.due_at, schedule.unready - 1)
+            schedule = schedule_of(self.tasks[number])
+            self.tasks[number].detail = Schedule(schedule.due_at, schedule.unready - 1)
 
     def _task_failed(self, event: e.TaskFailed) -> None:
         task = self.tasks[event.task]
@@ -436,7 +434,8 @@ class DurableState:
         }  # fmt: skip
 
 
-def _schedule(task: Task) -> Schedule:
+def schedule_of(task: Task) -> Schedule:
+    """What a scheduled task waits for."""
     assert isinstance(task.detail, Schedule), task.number
     return task.detail
 

@@ -78,7 +78,12 @@ def analyse(path: str) -> Report:
         size_bytes=len(source),
         lines=len(source.splitlines()),
         tokens=_count_tokens(source) if problem is None else 0,
-        **shape._asdict(),
+        nodes=shape.nodes,
+        classes=shape.classes,
+        functions=shape.functions,
+        depth=shape.depth,
+        complexity=shape.complexity,
+        complexity_of=shape.complexity_of,
         pid=os.getpid(),
         started_at=started_at,
         cpu_s=time.process_time() - cpu_s,
@@ -107,7 +112,7 @@ def measure(tree: ast.AST) -> Shape:
     """Measure a syntax tree, in one walk that needs no recursion of Python's.
 
     The complexity of a function is one more than its branches; a function inside it is one of
-    its own. What stands outside of all functions counts as the function ``<module>``.
+    its own. What stands outside of all functions is counted, and not compared.
     """
     nodes = classes = deepest = 0
     names, branches = ["<module>"], [1]
@@ -129,8 +134,9 @@ def measure(tree: ast.AST) -> Shape:
         to_visit.extend([(child, depth, function) for child in ast.iter_child_nodes(node)])
         if isinstance(node, ast.If) and len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
             to_visit[-1] = (node.orelse[0], depth - 1, function)  # `elif`: no level of its own
-    complexity = max(branches)
-    return Shape(nodes, classes, len(names) - 1, deepest, complexity, names[branches.index(complexity)])
+    complexity = max(branches[1:], default=0)
+    complexity_of = names[branches.index(complexity, 1)] if complexity else ""
+    return Shape(nodes, classes, len(names) - 1, deepest, complexity, complexity_of)
 
 
 def _branches_at(node: ast.AST) -> int:

@@ -1,0 +1,203 @@
+"""`pyrotask serve`: a broker, until it is stopped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import shlex
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyrotask.cli.options import UsageError, settings_of
+from pyrotask.cli.output import Output
+from pyrotask.cli.signals import arriving
+
+if TYPE_CHECKING:
+    from pyrotask.config import Settings
+    from pyrotask.remote.server import Server
+    from pyrotask.taskmanager import TaskManager
+
+HELP = "run a broker under a label"
+
+DESCRIPTION = """\
+Run a broker until Ctrl-C, SIGTERM or `pyrotask stop LABEL`. It listens on this machine only,
+unless another address is named; there, a key is needed: the file is made if it is missing,
+and has to be copied to whoever shall get in."""
+
+EXAMPLE = """\
+examples:
+  pyrotask serve pi
+  pyrotask serve pi --host 0.0.0.0 --port 9091 --key-file ~/pi.key      for other machines too
+  pyrotask serve pi --name-server start                for scripts that use PYRONAME:TaskManager.pi"""
+
+NAME_SERVER_MODES = ("auto", "require", "start", "off")
+
+LOOK_EVERY_S = 0.5
+"""How often is looked whether somebody terminated the broker."""
+
+SAY_GOODBYE_S = 0.5
+"""How long a terminated broker stays for those who have to be told."""
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's arguments."""
+    parser.add_argument("label", metavar="LABEL", help="what workers and masters will find it by")
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on (default: this machine only)"
+    )
+    network.add_argument("--port", type=_port, default=0, help="the TCP port (default: a free one)")
+    network.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="ask for this key; made if it is missing"
+    )
+    network.add_argument("--insecure", action="store_true", help="listen on a public address without a key")
+    network.add_argument(
+        "--name-server",
+        metavar="HOW",
+        default="auto",
+        help="register with the Pyro name server: auto, if one answers (the default); require; start, if "
+        "none answers; off; or HOST[:PORT], with that one",
+    )
+
+
+def run(args: argparse.Namespace, output: Output) -> int:
+    """Serve. Blocks until the broker is stopped."""
+    settings, mode = _settings(args)
+    from pyrotask.remote.server import Server
+
+    with arriving(signal.SIGINT, signal.SIGTERM) as arrived:
+        server = Server(
+            label=args.label,
+            host=args.host,
+            port=args.port,
+            settings=settings,
+            key_file=args.key_file,
+            insecure=args.insecure,
+            name_server=mode,
+        )
+        server.task_manager.broker.engine.on_broken(arrived.put)
+        with server:
+            _tell_started(server, args, output)
+            end = _wait_for_end(server, arrived, output)
+            if isinstance(end, int):
+                server.task_manager.terminate()
+    if isinstance(end, Exception):
+        raise end
+    output.say(f"{args.label} has ended: {_why(end)}")
+    output.document({"event": "ended", "label": args.label, "why": _why(end)})
+    return 0
+
+
+def _settings(args: argparse.Namespace) -> tuple[Settings, str]:
+    """Return the settings, and what to do about a name server."""
+    how, args.name_server = args.name_server, None
+    if how in NAME_SERVER_MODES:
+        return settings_of(args), how
+    try:
+        return replace(settings_of(args), name_server=how), "require"
+    except ValueError as error:
+        modes = ", ".join(NAME_SERVER_MODES)
+        raise UsageError(f"--name-server is one of {modes}, or HOST[:PORT]: {error}") from error
+
+
+# --- waiting ----------------------------------------------------------------------------------
+
+
+def _wait_for_end(server: Server, arrived: queue.SimpleQueue[object], output: Output) -> object:
+    """Wait, and return why: a signal's number, a `BrokerBroken`, or None if it was terminated."""
+    told = 0
+    while not _is_terminated(server.task_manager):
+        try:
+            return arrived.get(timeout=LOOK_EVERY_S)
+        except queue.Empty:
+            for warning in server.warnings[told:]:
+                output.warn(warning)
+            told = len(server.warnings)
+    output.say(f"{server.label} is terminated; it ends when nothing is left to be collected")
+    leave_at = time.monotonic() + server.task_manager.broker.settings.drain_timeout_s
+    stay_until = time.monotonic() + SAY_GOODBYE_S
+    while time.monotonic() < leave_at:
+        try:
+            return arrived.get(timeout=LOOK_EVERY_S)
+        except queue.Empty:
+            if time.monotonic() > stay_until and not _is_left(server.task_manager):
+                return None
+    return None
+
+
+def _is_terminated(manager: TaskManager) -> bool:
+    return bool(manager.broker.call(lambda machine, _now: machine.state.terminated))
+
+
+def _is_left(manager: TaskManager) -> bool:
+    """Tell whether tasks run, or results wait to be collected."""
+    _, running, finished = manager.numberOfTasks()
+    return any(running.values()) or any(finished.values())
+
+
+def _why(end: object) -> str:
+    return signal.Signals(end).name if isinstance(end, int) else "it was terminated"
+
+
+# --- what is printed at the start -------------------------------------------------------------
+
+
+def _tell_started(server: Server, args: argparse.Namespace, output: Output) -> None:
+    for line in greeting(server, args.host, args.key_file):
+        output.say(line)
+    for warning in server.warnings:
+        output.warn(warning)
+    output.document(
+        {
+            "event": "serving",
+            "label": server.label,
+            "address": server.address,
+            "uri": str(server.uri),
+            "pid": os.getpid(),
+            "key_file": None if args.key_file is None else str(args.key_file),
+            "warnings": list(server.warnings),
+        }
+    )
+
+
+def greeting(server: Server, host: str, key_file: Path | None) -> Iterator[str]:
+    """Yield the lines that say where the broker is, and what to type next."""
+    from pyrotask.remote.security import is_loopback
+
+    label = shlex.quote(server.label)
+    yield f"broker {server.label} listens on {server.address} (process {os.getpid()})"
+    yield "workers on this machine:"
+    yield f"    pyrotask worker {label} -n {os.cpu_count() or 2} --module MODULE"
+    if is_loopback(host):
+        yield "other machines cannot reach it; for them, serve it like this instead:"
+        yield f"    pyrotask serve {label} --host 0.0.0.0 --port 9091 --key-file FILE"
+    else:
+        yield from _for_other_machines(server, key_file)
+    yield "what it does, and how to stop it (or Ctrl-C here):"
+    yield f"    pyrotask status {label}"
+    yield f"    pyrotask stop {label}"
+
+
+def _for_other_machines(server: Server, key_file: Path | None) -> Iterator[str]:
+    host, port = socket.gethostname(), server.port
+    yield "workers on another machine:"
+    with_key = ""
+    if key_file is not None:
+        yield f"    scp {host}:{shlex.quote(str(key_file.absolute()))} pyrotask.key"
+        with_key = " --key-file pyrotask.key"
+    yield f"    pyrotask worker {host}:{port} -n 4 --module MODULE{with_key}"
+    yield f"    (this machine's firewall must let TCP port {port} in, as by `sudo ufw allow {port}/tcp`;"
+    yield "    the workers' machines need no open port)"
+
+
+def _port(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else -1
+    if not 0 <= number <= 65535:  # noqa: PLR2004 - the range of TCP
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a whole number up to 65535, 0 for a free one")
+    return number

@@ -1,0 +1,140 @@
+"""`pyrotask worker`: processes that compute, and a supervisor that looks after them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from pyrotask.cli import EXIT_INTERRUPTED
+from pyrotask.cli.hints import with_near_labels
+from pyrotask.cli.options import add_connecting, positive, seconds, settings_of
+from pyrotask.cli.output import Output
+
+if TYPE_CHECKING:
+    from pyrotask.worker.supervisor import Event, Supervisor
+
+HELP = "run worker processes for a broker"
+
+DESCRIPTION = """\
+Run processes that take tasks and compute them, until the broker is terminated. They take only
+tasks that they have a handler for. One that dies is replaced, and its task is run again.
+Ctrl-C or SIGTERM: finish what runs, then end; a second one: end now, others will run it."""
+
+EXAMPLE = """\
+examples:
+  pyrotask worker pi -n 4 --module my_tasks
+  pyrotask worker big:9091 -n 8 --module my_tasks --key-file ~/pi.key"""
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's arguments."""
+    parser.add_argument("broker", metavar="LABEL", help="the broker's label, or HOST:PORT")
+    parser.add_argument(
+        "-n", dest="count", metavar="N", type=positive, default=os.cpu_count() or 1,
+        help="processes (default: one a core)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--module", dest="modules", metavar="MODULE", action="append", required=True,
+        help="where the handlers are: a module, or a path like my_tasks.py; may be given again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--period", metavar="SECONDS", type=seconds, default=5.0,
+        help="how often to tell the broker that they live (default: 5); after four silent ones they are lost",
+    )  # fmt: skip
+    parser.add_argument("--tether", action="store_true", help="end when standard input is closed")
+    add_connecting(parser)
+
+
+def run(args: argparse.Namespace, output: Output) -> int:
+    """Work. Blocks until the broker is terminated, or a signal comes."""
+    from pyrotask.worker.__main__ import tie_to_stdin
+    from pyrotask.worker.supervisor import Supervisor
+
+    settings, told = settings_of(args), Story(output)
+    supervisor = Supervisor(
+        args.broker,
+        args.count,
+        args.modules,
+        settings=settings,
+        period_s=args.period,
+        on_event=told.take,
+    )
+    stopped = Signals(supervisor)
+    if args.tether:
+        tie_to_stdin(supervisor)
+    try:
+        with with_near_labels(args.broker, settings):
+            supervisor.start()
+        output.say(f"{args.count} worker processes for {args.broker}; Ctrl-C: finish what runs, then end")
+        supervisor.wait()
+    finally:
+        supervisor.stop()
+    told.conclude(stopped.count)
+    return EXIT_INTERRUPTED if stopped.count > 1 else 0
+
+
+class Signals:
+    """SIGINT and SIGTERM: the first one drains the supervisor, a second one stops it."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self.count = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._take)
+
+    def _take(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count == 1:
+            self._supervisor.drain()
+        else:
+            self._supervisor.stop()
+
+
+class Story:
+    """Tells what happens to the children, a line for each event, and the sum at the end."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.started = 0
+        self.died = 0
+
+    def take(self, event: Event) -> None:
+        """Tell it."""
+        self._output.document(
+            {"event": event.kind, **{k: v for k, v in event._asdict().items() if k != "kind"}}
+        )
+        if event.kind == "started":
+            self.started += 1
+        elif event.kind == "ended" and not event.in_order:
+            self.died += 1
+        line = self._line(event)
+        if line:
+            self._output.say(line)
+
+    def conclude(self, signals: int) -> None:
+        """Tell the sum."""
+        why = ("the broker is terminated", "told to end, and all is handed in", "told to end at once")
+        self._output.say(f"ended: {why[min(signals, 2)]}; {self.started} processes started, {self.died} died")
+
+    @staticmethod
+    def _line(event: Event) -> str:
+        who = (
+            f"process {event.process} (pid {event.pid})" if event.process is not None else f"pid {event.pid}"
+        )
+        match event.kind:
+            case "registered":
+                return f"{who} works"
+            case "ended" if event.in_order:
+                return ""  # what ends as it should is counted at the end
+            case "ended":
+                with_it = f"; with it ended its attempt at {', '.join(event.tasks)}" if event.tasks else ""
+                return f"{who} ended: {event.detail}{with_it}"
+            case "time limit" | "stopped" | "continued":
+                return f"{who}: {event.detail or event.kind}"
+            case "draining":
+                return "finishing what runs; Ctrl-C again ends it at once"
+            case _:
+                return ""

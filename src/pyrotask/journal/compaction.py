@@ -1,0 +1,132 @@
+"""Keeping the files short: has images made by a helper process, and deletes what they cover.
+
+An image is due when the logs behind the last one have grown to its size, and to eight
+megabytes at least. So a journal is at most some times as large as what it has to say, and
+each event is folded once, plus the image once for as many bytes again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pyrotask
+from pyrotask.journal import snapshot
+from pyrotask.journal.disk import sync_folder
+from pyrotask.journal.folder import Folder
+
+log = logging.getLogger("pyrotask.journal")
+
+DUE_BYTES = 8 << 20
+"""Logs shorter than that are not worth a process. They are replayed in a second."""
+
+
+class Compaction:
+    """Runs at most one helper at a time. Of the flusher's thread, except for `wait`.
+
+    Args:
+        folder: of the journal.
+        done: called when a helper has ended, in a thread of its own.
+        due_bytes: see `DUE_BYTES`.
+    """
+
+    def __init__(self, folder: Folder, done: Callable[[], None], due_bytes: int = DUE_BYTES) -> None:
+        self._folder = folder
+        self._done = done
+        self._due_bytes = due_bytes
+        self._thread: threading.Thread | None = None
+        self._has_ended = False
+        self._is_stopping = False
+        self._helper: subprocess.Popen[bytes] | None = None
+        self._image_bytes = self._size_of_image()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a helper is at work."""
+        return self._thread is not None
+
+    def is_due(self, log_bytes: int) -> bool:
+        """Whether an image should be made, of logs that are so long."""
+        return self._thread is None and log_bytes >= max(self._due_bytes, self._image_bytes)
+
+    def start(self, position: int) -> None:
+        """Have an image made at that position, which is on disk. Does not block."""
+        self._has_ended = False
+        thread = threading.Thread(
+            target=self._run, args=(position,), name="pyrotask-journal-compaction", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter ends, and starts no thread any more
+            return
+        self._thread = thread
+
+    def collect(self) -> None:
+        """Take notice that a helper has ended."""
+        if self._has_ended:
+            self._has_ended = False
+            self._thread = None
+            self._image_bytes = self._size_of_image()
+
+    def stop(self) -> None:
+        """End the helper, if there is one, and wait for it. What it made so far is lost."""
+        self._is_stopping = True
+        if self._helper is not None:
+            self._helper.terminate()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, position: int) -> None:
+        try:
+            self._make_image(position)
+        except Exception:
+            # The journal is whole without an image, only longer than it need be.
+            log.exception("the journal %s could not be compacted", self._folder.path)
+        finally:
+            self._has_ended = True
+            self._done()
+
+    def _make_image(self, position: int) -> None:
+        # -P: a file in the user's folder must not be taken for a module of that name.
+        command = [sys.executable, "-P", "-m", snapshot.__name__, str(self._folder.path), str(position)]
+        with subprocess.Popen(  # noqa: S603 - our own module, on our own folder
+            command,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as helper:
+            self._helper = helper
+            if self._is_stopping:
+                helper.terminate()
+            _, told = helper.communicate()
+        if helper.returncode == 0:
+            remove_covered(self._folder)
+        elif not self._is_stopping:
+            story = told.decode(errors="replace").strip() or f"exit code {helper.returncode}"
+            log.error("the journal %s could not be compacted: %s", self._folder.path, story)
+
+    def _size_of_image(self) -> int:
+        images = self._folder.images()
+        return images[-1].path.stat().st_size if images else 0
+
+
+def _environment() -> dict[str, str]:
+    """Let the helper find this very package, wherever it was imported from."""
+    root = str(Path(pyrotask.__file__).parent.parent)
+    others = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": root + (os.pathsep + others if others else "")}
+
+
+def remove_covered(folder: Folder) -> None:
+    """Delete what the newest image covers."""
+    covered = folder.covered()
+    for path in covered:
+        path.unlink(missing_ok=True)
+    if covered:
+        sync_folder(folder.path)

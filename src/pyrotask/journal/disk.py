@@ -1,0 +1,87 @@
+"""The few things that journals ask of a disk, with what each system has for them.
+
+What is here either is done when it returns, or raises `OSError`. After a failed sync nobody
+knows what is on the disk, and asking again does not help: the caller must stop. `is_full`
+tells the one error after which it may go on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+_SYNCED_WRITES = getattr(os, "O_DSYNC", 0) if sys.platform == "linux" else 0
+# macOS: fsync gives the data to the drive, which may keep it in its cache.
+_FULL_SYNC = 51 if sys.platform == "darwin" else None
+_BINARY = getattr(os, "O_BINARY", 0)
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+class WritableFile:
+    """A file that is written at given places.
+
+    Args:
+        path: made, when there is none.
+        synced: whether each write is on the disk when it returns; else only after `sync`.
+    """
+
+    def __init__(self, path: Path, *, synced: bool) -> None:
+        self.path = path
+        # One call for write and sync: each call costs this thread its turn in the interpreter.
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY | (_SYNCED_WRITES if synced else 0), 0o600)
+        self._sync_after_write = synced and not _SYNCED_WRITES
+
+    def write(self, data: bytes, offset: int) -> None:
+        """Write all of it. After an error, any part of it may have been written."""
+        os.lseek(self._fd, offset, os.SEEK_SET)
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._fd, left) :]
+        if self._sync_after_write:
+            self.sync()
+
+    def sync(self) -> None:
+        """Wait until the disk has all that was written."""
+        sync_descriptor(self._fd)
+
+    def truncate(self, size: int) -> None:
+        """Cut it there."""
+        os.truncate(self._fd, size)
+
+    def close(self) -> None:
+        """Let go. Nothing is synced."""
+        os.close(self._fd)
+
+
+def sync_descriptor(descriptor: int) -> None:
+    """Wait until the disk has all that was written to the file."""
+    if _FULL_SYNC is not None:
+        import fcntl  # noqa: PLC0415 - not everywhere
+
+        fcntl.fcntl(descriptor, _FULL_SYNC)
+    else:
+        getattr(os, "fdatasync", os.fsync)(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in the folder."""
+    if sys.platform == "win32":
+        return  # there is no such call; NTFS journals names by itself
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def free_bytes(folder: Path) -> int:
+    """How much this user may still write there."""
+    return shutil.disk_usage(folder).free
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there was just no room."""
+    return error.errno in _FULL

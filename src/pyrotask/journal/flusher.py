@@ -1,0 +1,288 @@
+"""The one thread that writes a journal.
+
+It takes all that has arrived, encodes it, writes it as one commit, moves the mark, and then
+tells those who wait; meanwhile more arrives. So a commit serves many callers, and nobody
+waits for the disk who holds the broker's lock, or serves its sockets.
+
+Nothing that a caller does here takes a lock, since it may be the main thread, and a signal
+handler may run in the middle of it: queues whose single steps cannot be interrupted, and an
+order of steps, do instead. Whoever parks looks again after it has parked; this thread says
+what is durable before it looks who is parked. So at least one of the two sees the other, and
+`_Parked.take` sees to it that only one acts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from pyrotask.core.events import Event
+from pyrotask.errors import BrokerBroken
+from pyrotask.journal.codec import SYNCED_AT_ONCE, encode
+from pyrotask.journal.compaction import Compaction
+from pyrotask.journal.disk import free_bytes, is_full
+from pyrotask.journal.folder import Folder
+from pyrotask.journal.log import Log
+from pyrotask.journal.mark import MarkFile
+from pyrotask.journal.protocol import Policy
+
+log = logging.getLogger("pyrotask.journal")
+
+COMMIT_EVENTS = 20_000
+"""Events that are written at once: more would keep those who came first waiting."""
+
+COMMIT_BYTES = 16 << 20
+"""The same for bytes, as far as the last commit tells how long events are."""
+
+RETRY_S = 0.25
+"""How often a full disk is tried again, and looked at again."""
+
+
+class Flusher:
+    """See the module's text. Thread-safe; `start` and `close` are of one thread.
+
+    Attributes:
+        durable: the position up to which everything is as durable as the policy says.
+        has_room: whether the disk has more room than the reserve.
+        broken: why nothing is written any more; None: all is well.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        writing: Log,
+        mark: MarkFile,
+        policy: Policy,
+        *,
+        interval_s: float,
+        reserve_bytes: int,
+        due_bytes: int,
+    ) -> None:
+        self.durable = writing.position
+        self.has_room = True
+        self.broken: BrokerBroken | None = None
+        self._folder = folder
+        self._log = writing
+        self._mark = mark
+        self._marked = writing.position
+        self._policy = policy
+        self._interval_s = interval_s
+        self._reserve_bytes = reserve_bytes
+        self._arrived: queue.SimpleQueue[Sequence[Event] | None] = queue.SimpleQueue()
+        self._parked: deque[_Parked] = deque()
+        self._on_broken: deque[Callable[[BrokerBroken], None]] = deque()
+        self._compaction = Compaction(folder, self._wake, due_bytes)
+        self._at_once = COMMIT_EVENTS
+        self._log_bytes = sum(part.path.stat().st_size for part in folder.logs()) - writing.size
+        self._sync_at = float("inf")
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pyrotask-journal", daemon=True)
+
+    # --- for callers --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._look_at_room()
+        self._thread.start()
+
+    def put(self, events: Sequence[Event]) -> None:
+        """Hand over the events of a command. Does not block."""
+        self._arrived.put(events)
+
+    def park(
+        self, position: int, call: Callable[[], None], on_broken: Callable[[], None] | None = None
+    ) -> None:
+        """Have one of the two called, once: when the position is durable, or never will be."""
+        parked = _Parked(position, call, on_broken)
+        self._parked.append(parked)
+        if position <= self.durable and parked.take():
+            call()
+        elif self.broken is not None and on_broken is not None and parked.take():
+            on_broken()
+
+    def tell_broken(self, call: Callable[[BrokerBroken], None]) -> None:
+        """Have that called if the journal breaks; now, if it is broken. Closing it is not that."""
+        self._on_broken.append(call)
+        if self.broken is not None and self.broken.__cause__ is not None:
+            self._call_on_broken(self.broken)
+
+    def close(self) -> None:
+        """Write all that arrived, and end. Blocks until it is on disk. Idempotent."""
+        self._closing.set()
+        self._wake()
+        if threading.current_thread() is not self._thread:  # it may be what lets go of the journal
+            self._thread.join()
+
+    def _wake(self) -> None:
+        self._arrived.put(None)
+
+    # --- the thread ---------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not (self._closing.is_set() and self._arrived.empty()):
+                self._turn()
+            self._compaction.stop()
+            self._sync()
+            self._log.close()
+            self._break(None)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may rely on this journal
+            self._log.abandon()
+            self._break(error)
+            self._compaction.stop()
+        self._mark.close()
+
+    def _turn(self) -> None:
+        events = self._take()
+        if events:
+            self._commit(events)
+            self._release()
+        if time.monotonic() >= self._sync_at:
+            self._sync()
+        self._compaction.collect()
+        if self._compaction.is_due(self._log_bytes + self._log.size) and not self._log.is_empty:
+            self._begin_compaction()
+        if not self.has_room or self._log.needs_to_grow:
+            self._look_at_room()
+
+    def _take(self) -> list[Event]:
+        """All that has arrived; waits for the first of it, but not past the next thing to do."""
+        events: list[Event] = []
+        try:
+            some = self._arrived.get(timeout=self._patience())
+            while True:
+                if some is not None:
+                    events += some
+                if len(events) >= self._at_once:
+                    return events
+                some = self._arrived.get_nowait()
+        except queue.Empty:
+            return events
+
+    def _patience(self) -> float | None:
+        if not self.has_room:
+            return RETRY_S
+        if self._sync_at == float("inf"):
+            return None
+        return max(0.0, self._sync_at - time.monotonic())
+
+    def _commit(self, events: list[Event]) -> None:
+        body = encode(events)
+        while not self._written(len(events), body):
+            self.has_room = False
+            if self._closing.wait(RETRY_S):
+                raise OSError("the journal was closed while its disk was full")
+        self._at_once = min(COMMIT_EVENTS, COMMIT_BYTES * len(events) // len(body))
+        if self._policy is Policy.ALWAYS:
+            self._move_mark()
+        elif any(type(event) in SYNCED_AT_ONCE for event in events):
+            self._sync()
+        elif self._policy is Policy.INTERVAL and self._sync_at == float("inf"):
+            self._sync_at = time.monotonic() + self._interval_s
+
+    def _written(self, count: int, body: bytes) -> bool:
+        try:
+            self._log.append(count, body)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            if self.has_room:
+                log.error(  # noqa: TRY400 - where it was found is of no interest
+                    "the disk of the journal %s is full; nothing is answered until there is room",
+                    self._folder.path,
+                )
+            return False
+        return True
+
+    def _sync(self) -> None:
+        self._sync_at = float("inf")
+        if self._marked < self._log.position:
+            self._log.sync()
+            self._move_mark()
+
+    def _move_mark(self) -> None:
+        self._mark.write(self._log.position)
+        self._marked = self._log.position
+
+    def _release(self) -> None:
+        """Tell those who wait for what is durable now."""
+        self.durable = self._log.position
+        for _ in range(len(self._parked)):
+            parked = self._parked.popleft()
+            if parked.position > self.durable:
+                self._parked.append(parked)
+            elif parked.take():
+                _call(parked.call)
+
+    def _begin_compaction(self) -> None:
+        try:
+            self._log.rotate()
+        except OSError as error:
+            if not is_full(error):
+                raise
+            return
+        if self._marked < self._log.position:
+            self._move_mark()
+        self._log_bytes = 0
+        self._compaction.start(self._log.position)
+
+    def _look_at_room(self) -> None:
+        self.has_room = free_bytes(self._folder.path) > self._reserve_bytes
+
+    # --- the end ------------------------------------------------------------------------
+
+    def _break(self, error: Exception | None) -> None:
+        if error is None:
+            broken = BrokerBroken(f"the journal {self._folder.path} is closed")
+        else:
+            broken = BrokerBroken(
+                f"the journal {self._folder.path} cannot be written any more: {error!r}. Everything up to "
+                f"event {self._marked} is on disk. The broker has stopped; look after the disk, then start "
+                "it again"
+            )
+            broken.__cause__ = error
+        self.broken = broken
+        while self._parked:
+            parked = self._parked.popleft()
+            if parked.on_broken is not None and parked.take():
+                _call(parked.on_broken)
+        if error is not None:
+            log.critical("%s", broken, exc_info=error)
+            self._call_on_broken(broken)
+
+    def _call_on_broken(self, broken: BrokerBroken) -> None:
+        while self._on_broken:
+            with contextlib.suppress(IndexError):  # another thread took the last one
+                call = self._on_broken.popleft()
+                _call(lambda call=call: call(broken))  # type: ignore[misc]
+
+
+class _Parked:
+    """Somebody who waits for a position."""
+
+    __slots__ = ("_left", "call", "on_broken", "position")
+
+    def __init__(self, position: int, call: Callable[[], None], on_broken: Callable[[], None] | None) -> None:
+        self.position = position
+        self.call = call
+        self.on_broken = on_broken
+        self._left = [True]
+
+    def take(self) -> bool:
+        """Whether this is the first call: only the first one may act."""
+        try:
+            return self._left.pop()
+        except IndexError:
+            return False
+
+
+def _call(call: Callable[[], None]) -> None:
+    try:
+        call()
+    except Exception:
+        log.exception("a callback of the journal failed")

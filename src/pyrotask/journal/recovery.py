@@ -1,0 +1,187 @@
+"""From the files of a journal to the state, with a proof that nothing acknowledged is missing.
+
+The newest image is loaded, and the events behind it are applied one by one, in the same way as
+when they happened. It is an error when the logs end before the mark, and when there is a gap.
+What stands behind the last whole commit was never acknowledged: a commit that was being
+written when the broker died.
+
+Nothing here writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pyrotask.core import events as e
+from pyrotask.core.model import Nanoseconds
+from pyrotask.core.state import DurableState
+from pyrotask.errors import BrokerBroken
+from pyrotask.journal.codec import NUMBERS
+from pyrotask.journal.folder import Folder
+from pyrotask.journal.frames import HEAD_BYTES, read_head
+from pyrotask.journal.mark import Mark, read_mark
+from pyrotask.journal.problems import JournalDamaged, NoJournal
+from pyrotask.journal.reading import Commit, LogReader, Place
+from pyrotask.journal.snapshot import read_image
+
+_TIMED = frozenset(cls for cls in NUMBERS if "at" in cls._fields)
+
+
+class Folded(NamedTuple):
+    """What the files of a journal add up to."""
+
+    state: DurableState
+    lineage: str
+    position: int
+    """Of the last event."""
+    last_at: Nanoseconds
+    """The last core time of an event; the clock must not run back behind it."""
+    image_position: int
+    """What came from the image; 0: nothing. The rest came from the logs, event by event."""
+    mark: Mark | None
+    end: Place | None
+    """Where the last log ends."""
+    damage: JournalDamaged | None
+    """What made the reading end too early, if that was accepted."""
+
+
+def fold(folder: Folder, *, up_to: int | None = None, accept_loss: bool = False) -> Folded:
+    """Read a journal.
+
+    Args:
+        folder: where it is.
+        up_to: the position to stop at, if there is as much; None: read all.
+        accept_loss: when it is damaged, give what can be read, instead of raising.
+
+    Raises:
+        NoJournal: there is none.
+        JournalDamaged: something acknowledged is missing; with its position.
+        JournalTooNew: a later version of pyrotask wrote it.
+    """
+    require(folder)
+    mark = read_mark(folder.mark)
+    folding = _Folding(folder, _lineage(folder, mark))
+    damage = None
+    try:
+        folding.run(up_to)
+        folding.prove(mark, up_to)
+    except JournalDamaged as error:
+        if not accept_loss:
+            raise
+        damage = error
+    return folding.result(mark, damage)
+
+
+def require(folder: Folder) -> None:
+    """Refuse to go on when there is no journal.
+
+    Raises:
+        NoJournal: there is none.
+    """
+    if not folder.is_journal():
+        raise NoJournal(
+            f"there is no journal at {folder.path}; pyrotask serve --journal {folder.path} makes one"
+        )
+
+
+def commits(folder: Folder, after: int = 0) -> Iterator[Commit]:
+    """Read the events behind a position, as they were committed.
+
+    Raises:
+        JournalDamaged: at the place where it shows.
+    """
+    mark = read_mark(folder.mark)
+    reader = LogReader(folder, _lineage(folder, mark), after)
+    yield from reader
+    _prove(reader, mark)
+
+
+class _Folding:
+    def __init__(self, folder: Folder, lineage: str) -> None:
+        self._folder = folder
+        self._lineage = lineage
+        self.state = DurableState()
+        self.last_at: Nanoseconds = 0
+        self.image_position = 0
+        self.reader = LogReader(folder, lineage, 0)
+
+    def run(self, up_to: int | None) -> None:
+        self._load_image(up_to)
+        for commit in self.reader:
+            self._apply(commit)
+            if up_to is not None and self.reader.position >= up_to:
+                return
+
+    def prove(self, mark: Mark | None, up_to: int | None) -> None:
+        if up_to is None:
+            _prove(self.reader, mark)
+        elif self.reader.position != up_to:
+            raise self.reader.damage(f"event {up_to} was to be the last one")
+
+    def result(self, mark: Mark | None, damage: JournalDamaged | None) -> Folded:
+        return Folded(
+            self.state,
+            self._lineage,
+            self.reader.position,
+            self.last_at,
+            self.image_position,
+            mark,
+            self.reader.end,
+            damage,
+        )
+
+    def _load_image(self, up_to: int | None) -> None:
+        images = [part for part in self._folder.images() if up_to is None or part.position <= up_to]
+        damage = None
+        for part in reversed(images):  # an older one is there for as long as its logs are
+            try:
+                loaded = read_image(part, self._lineage)
+            except JournalDamaged as error:
+                damage = damage or error
+                continue
+            self.state, self.last_at = loaded
+            self.image_position = part.position
+            self.reader = LogReader(self._folder, self._lineage, part.position)
+            return
+        if damage is not None and self._first_log() != 1:
+            raise self.reader.damage(f"{damage}")
+
+    def _first_log(self) -> int | None:
+        logs = self._folder.logs()
+        return logs[0].position if logs else None
+
+    def _apply(self, commit: Commit) -> None:
+        for position, event in enumerate(commit.events, commit.first):
+            try:
+                self.state.apply(event)
+            except (BrokerBroken, LookupError, AssertionError) as error:
+                self.reader.position = position - 1
+                raise self.reader.damage(f"what comes then cannot have happened: {error}") from error
+        for event in reversed(commit.events):
+            if type(event) in _TIMED:
+                self.last_at = max(self.last_at, _time_of(event))
+                return
+
+
+def _prove(reader: LogReader, mark: Mark | None) -> None:
+    if mark is None:
+        raise reader.damage("its mark, which says how far it must reach, is missing or damaged")
+    if reader.position < mark.position:
+        raise reader.damage(f"everything up to event {mark.position} was acknowledged")
+
+
+def _lineage(folder: Folder, mark: Mark | None) -> str:
+    if mark is not None:
+        return mark.lineage
+    for part in [*reversed(folder.images()), *folder.logs()]:
+        with part.path.open("rb") as file:
+            head = read_head(file.read(HEAD_BYTES))
+        if head is not None:
+            return head.lineage
+    return ""
+
+
+def _time_of(event: e.Event) -> Nanoseconds:
+    at: Nanoseconds = event.at  # type: ignore[union-attr]
+    return at

@@ -1,0 +1,86 @@
+"""What people do with a journal that no broker has open: make it short, or go on after damage."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import NamedTuple
+
+from pyrotask.journal.compaction import remove_covered
+from pyrotask.journal.disk import sync_folder
+from pyrotask.journal.folder import Folder
+from pyrotask.journal.lock import FolderLock
+from pyrotask.journal.mark import MarkFile
+from pyrotask.journal.problems import JournalError, NoJournal
+from pyrotask.journal.recovery import Folded, fold
+from pyrotask.journal.snapshot import write_image
+
+
+class Compacted(NamedTuple):
+    """What became of a journal."""
+
+    folded: Folded
+    bytes_before: int
+    bytes_after: int
+    kept: Path | None
+    """Where the damaged files are now; None: nothing was lost."""
+
+
+def compact(path: Path, *, accept_loss: bool = False) -> Compacted:
+    """Put an image in the place of all events.
+
+    With ``accept_loss``, a damaged journal becomes what can be read of it. It gets a new
+    lineage then, so that nobody goes on with a number of what was lost; the damaged files are
+    kept beside it.
+
+    Raises:
+        JournalHeld: a broker writes to it.
+        NoJournal, JournalDamaged, JournalTooNew: see `fold`; nothing was changed.
+        JournalError: the place where the damaged files would be kept is taken.
+    """
+    folder = Folder(path.absolute())
+    if not folder.path.is_dir():
+        raise NoJournal(f"there is no journal at {path}")
+    lock = FolderLock(folder.lock)
+    try:
+        before = folder.size()
+        folded = fold(folder, accept_loss=accept_loss)
+        if folded.damage is not None:
+            kept: Path | None = _replace(folder, folded)
+        else:
+            kept = None
+            folder.remove_unfinished()
+            _write(folder, folded, folded.lineage)
+        return Compacted(folded, before, folder.size(), kept)
+    finally:
+        lock.close()
+
+
+def _write(folder: Folder, folded: Folded, lineage: str) -> None:
+    write_image(folder, lineage, folded.position, folded.state, folded.last_at)
+    mark = MarkFile(folder.mark, lineage, folded.mark.turn if folded.mark is not None else 0)
+    try:
+        mark.write(folded.position)
+    finally:
+        mark.close()
+    sync_folder(folder.path)
+    remove_covered(folder)
+    for log in folder.logs():
+        log.path.unlink()  # the last one, too: nobody writes it, and the image has all of it
+
+
+def _replace(folder: Folder, folded: Folded) -> Path:
+    kept = folder.path.with_name(folder.path.name + ".damaged")
+    repaired = Folder(folder.path.with_name(folder.path.name + ".repaired"))
+    for path in (kept, repaired.path):
+        if path.exists():
+            raise JournalError(
+                f"{path} is in the way: move it elsewhere, then try again. Nothing was changed"
+            )
+    repaired.path.mkdir(mode=0o700)
+    _write(repaired, folded, secrets.token_hex(8))
+    # From here on, either name is a whole journal, damaged or repaired.
+    folder.path.rename(kept)
+    repaired.path.rename(folder.path)
+    sync_folder(folder.path.parent)
+    return kept

@@ -1,0 +1,119 @@
+"""The companion of a slave: a process of its own that is heard when the slave is not.
+
+A task can keep its whole process from doing anything else, and for hours: so the slave's signs
+of life are sent by this process, as a supervisor's are for its children. It also sees the
+slave's end at once, however that ends, and tells the manager which task it had begun.
+
+What the two share is a slate (`worker.begun`), and a pipe that the slave holds: a byte in it
+is the slave's goodbye, and its end without one is the slave's death. When there is a rope, the
+slave was started by a master in whose hand the other end is: then the slave ends with it.
+
+Here is what the slave needs; what the companion does stands in `companion_main`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pyrotask.config import Settings
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from pyrotask.worker.begun import Slate
+
+START_S = 10.0
+"""How long the slave waits for its companion to be registered; then it starts without."""
+
+LOOK_S = 0.01
+"""How often it looks, meanwhile."""
+
+GOODBYE_S = 3.0
+"""How long the companion may take to end after the goodbye."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the slave tells its companion, through the command line."""
+
+    where: str
+    period_s: float
+    slave_pid: int
+    slate: int
+    rope: int | None
+    """Descriptors that the companion inherits."""
+    settings: Settings
+
+    def to_json(self) -> str:
+        """The orders as one word of a command line."""
+        settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.settings).items()}
+        mine = {name: getattr(self, name) for name in self.__slots__ if name != "settings"}
+        return json.dumps(mine | {"settings": settings})
+
+    @classmethod
+    def from_json(cls, text: str) -> Orders:
+        """Read what `to_json` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        return cls(**{**values, "settings": Settings(**values["settings"])})
+
+
+class Companion:
+    """The slave's side: starts the process, and ends it. Use it with ``with``.
+
+    Args:
+        where: the manager, as `BulkProxy` takes it.
+        period_s: the sign of life that the slave promises.
+        slate: shared by the two; the companion notes its node there before this returns, if
+            it can.
+        rope: a descriptor that ends when the master does, if the slave shall end with it.
+    """
+
+    def __init__(
+        self, where: str, period_s: float, slate: Slate, settings: Settings, rope: int | None = None
+    ) -> None:
+        orders = Orders(where, period_s, os.getpid(), slate.descriptor, rope, settings)
+        inherited = [slate.descriptor] + ([] if rope is None else [rope])
+        # A session of its own: Ctrl-C is for the slave, which ends in good order and says so.
+        self._process = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-P", "-m", "pyrotask.masterslave.companion_main", orders.to_json()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            pass_fds=inherited,
+            start_new_session=True,
+        )
+        give_up_at = time.monotonic() + START_S
+        while slate.node is None and self._process.poll() is None and time.monotonic() < give_up_at:
+            time.sleep(LOOK_S)
+
+    @property
+    def pid(self) -> int:
+        """The companion's process id."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """Say goodbye, and wait for its end. Idempotent. Blocks for `GOODBYE_S` at most."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(b"!")
+            self._process.stdin.close()
+        try:
+            self._process.wait(GOODBYE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

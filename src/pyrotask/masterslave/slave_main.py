@@ -1,0 +1,93 @@
+"""Be a slave of the master with a label: get its code, and run it.
+
+``task_manager slave LABEL`` calls `be_slave`; a master that launches slaves itself starts
+``python -m pyrotask.masterslave.slave_main``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pyrotask import payload
+from pyrotask.config import Settings
+from pyrotask.core.model import Payload
+from pyrotask.errors import HandlerError, PyrotaskError, TaskManagerTermination, UnknownLabel
+from pyrotask.masterslave import finding
+from pyrotask.masterslave.code import CODE_LABEL, JobCode
+from pyrotask.masterslave.role import SlaveRole
+from pyrotask.masterslave.telling import say
+from pyrotask.worker import tether
+
+INTERRUPTED = 130
+
+
+def be_slave(
+    label: str, master_host: str | None, settings: Settings, *, wait: bool = False, rope: int | None = None
+) -> None:
+    """Run the code that the master with that label has for its slaves, until the master ends.
+
+    Args:
+        label: the master's.
+        master_host: where it is, ``"host"`` or ``"host:port"``; None: it is found by its label.
+        settings: where to look for it.
+        wait: wait for the master, if it is not there yet.
+        rope: a descriptor that ends when this process shall.
+
+    Raises:
+        ConnectError: there is no such master.
+        HandlerError: it has no code for slaves, or its code started no slave.
+        Whatever the code raises.
+    """
+    find = finding.wait_for_way if wait else finding.open_way
+    with find(label, master_host, settings) as way:
+        # From here on an address will do, unless it was found by its label: then it may move.
+        host = None if master_host is None else way.location
+
+        def retrieve(name: str) -> Any:
+            kind, buffers = way.call("retrieve_data", name)
+            return payload.decode(Payload(kind, tuple(buffers)))
+
+        try:
+            code = JobCode.retrieve(retrieve)
+        except UnknownLabel:
+            raise HandlerError(
+                f"the master {label} has no code for its slaves: name it to the master, as slave_script; or "
+                f"start the slaves' script yourself, with startSlaveProcess({label!r}) as its last line"
+            ) from None
+    me = SlaveRole(label, host, rope=rope)
+    code.run_as(me)
+    if not me.played:
+        raise HandlerError(
+            f"the code that the master {label} has for its slaves ({CODE_LABEL}) ran to its end and started "
+            "no slave: its last line must be startSlaveProcess(), or the runJob that the master called"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Be a slave that a master has launched. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m pyrotask.masterslave.slave_main")
+    parser.add_argument("label")
+    parser.add_argument("--master", default=None, metavar="HOST[:PORT]")
+    parser.add_argument("--rope", type=int, default=None)
+    args = parser.parse_args(argv)
+    if args.rope is not None:
+        os.set_inheritable(args.rope, False)
+        tether.watch(args.rope, tether.end_now)
+    try:
+        be_slave(args.label, args.master, Settings.load(), rope=args.rope)
+    except TaskManagerTermination:
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except PyrotaskError as error:
+        say(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

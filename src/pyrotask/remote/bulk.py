@@ -1,0 +1,408 @@
+"""The bulk object: what our own workers, supervisors, clients and command line talk to.
+
+It is served as ``Pyrotask.Bulk``, with msgpack, and stands beside the reference API
+(`pyrotask.reference`) as the same kind of table: each call checks its arguments and becomes a
+`Request`. Payloads stay as they are, ``[format, [buffer, ...]]``: nothing is decoded here.
+
+Numbers for processes, nodes and tasks are ints, durations seconds. `exchange` is what a worker
+lives on: it hands in results and asks for the next tasks, in one message.
+
+To add a call, write its function here; its name in `CALLS` is its name on the wire. **What a
+call takes and returns is wire format: when one changes, `WIRE` must.**
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pyrotask
+from pyrotask.core.explain import explain
+from pyrotask.core.machine import Machine, Step
+from pyrotask.core.model import SECOND, Kind, Nanoseconds, NodeId, Payload, ProcessId, TaskNumber
+from pyrotask.errors import BrokerBroken, Refused, TaskManagerTermination, UnknownProcess
+from pyrotask.reference import Origin, Request, task_id
+from pyrotask.remote.bulk_values import (
+    Result,
+    durations_ns,
+    numbers,
+    payload_from_wire,
+    payload_to_wire,
+    results_from_wire,
+    tags_from_wire,
+    task_to_wire,
+)
+
+if TYPE_CHECKING:
+    from pyrotask.callers import Caller
+    from pyrotask.core.events import Event
+    from pyrotask.core.model import Lease
+    from pyrotask.core.recorder import Wake
+    from pyrotask.journal import Ticket
+
+OBJECT_ID = "Pyrotask.Bulk"
+WIRE = 1
+"""The version of this interface: both sides must have the same."""
+
+LONGEST_WAIT_S = 60.0
+"""How long an exchange may wait: whoever asks tells that it lives at least that often."""
+
+NOTHING = "nothing"
+"""The reply of an exchange without a task: not empty, since that would stand for a timeout."""
+
+
+# --- who is there -----------------------------------------------------------------------------
+
+
+def hello(origin: Origin, *, label: str = "") -> Request:
+    """Who answers here: its versions, its lineage and its label."""
+    del origin
+
+    def read(machine: Machine, _now: Nanoseconds, _: Caller | None) -> dict[str, Any]:
+        return {
+            "wire": WIRE,
+            "version": pyrotask.__version__,
+            "python": platform.python_version(),
+            "lineage": machine.state.lineage,
+            "label": label,
+        }
+
+    return Request(read)
+
+
+def register_node(origin: Origin, period_s: float, info: str) -> Request:
+    """Register a supervisor that beats at least every ``period_s``; returns its node's number."""
+    period_ns = durations_ns(period_s, "period_s")
+    about = _text(info, "info")
+    return Request(
+        lambda m, now, _: m.register_node(now, period_ns=period_ns, info=about, connection=origin.connection)
+    )
+
+
+def register_worker(
+    origin: Origin, node: int | None, period_s: float | None, info: str, tags: list[str] | None
+) -> Request:
+    """Register a worker, below a supervisor or not; returns its process number.
+
+    ``tags`` are those that it has handlers for; None: not told.
+    """
+    above = None if node is None else NodeId(numbers(node, "node"))
+    period_ns = None if period_s is None else durations_ns(period_s, "period_s")
+    about, handled = _text(info, "info"), tags_from_wire(tags)
+    return Request(
+        lambda m, now, _: m.register(
+            now,
+            period_ns=period_ns,
+            info=about,
+            kind=Kind.WORKER,
+            node=above,
+            tags=handled,
+            connection=origin.connection,
+        )
+    )
+
+
+def beat(origin: Origin, node: int, alive: list[int]) -> Request:
+    """A supervisor's sign of life, for itself and its children; returns the unknown ones."""
+    number, children = NodeId(numbers(node, "node")), _processes(alive)
+    return Request(lambda m, now, _: m.beat(now, number, children, origin.connection))
+
+
+def child_exited(origin: Origin, process: int, begun: list[list[int]], detail: str) -> Request:
+    """A child has ended; ``begun`` names each ``[task, attempt]`` that it had begun by then."""
+    del origin
+    number, attempts, how = _process(process), _attempts(begun), _text(detail, "detail")
+    return Request(lambda m, now, _: m.child_exited(now, number, attempts, how), _nothing)
+
+
+def time_limit_reached(origin: Origin, process: int, task: int, attempt: int) -> Request:
+    """A child's task ran too long: its lease ends now, before the child is killed."""
+    del origin
+    number, which, tried = _process(process), TaskNumber(numbers(task, "task")), numbers(attempt, "attempt")
+    return Request(lambda m, now, _: m.reach_time_limit(now, which, tried, number), _nothing)
+
+
+def unregister_node(origin: Origin, node: int) -> Request:
+    """A supervisor leaves. Its children, if there are any, are on their own."""
+    del origin
+    number = NodeId(numbers(node, "node"))
+    return Request(lambda m, _now, _: m.unregister_node(number), _nothing)
+
+
+def unregister(origin: Origin, process: int) -> Request:
+    """A worker leaves, or its supervisor says so; what it holds goes back to the front."""
+    del origin
+    number = _process(process)
+    return Request(lambda m, now, _: m.unregister(now, number), _nothing)
+
+
+def resume(origin: Origin, process: int, held: list[list[int]]) -> Request:
+    """The first call after a reconnect: the worker holds these ``[task, attempt]`` and no others.
+
+    Returns False if the process is not registered any more.
+    """
+    number, attempts = _process(process), _attempts(held)
+
+    def take_up(machine: Machine, now: Nanoseconds, _: Caller | None) -> Step | bool:
+        if not machine.ping(now, number, origin.connection):
+            return False
+        return machine.hold_only(now, number, attempts)
+
+    return Request(take_up, lambda reply: reply is not False)
+
+
+# --- tasks ------------------------------------------------------------------------------------
+
+
+def exchange(
+    origin: Origin,
+    process: int,
+    results: list[list[Any]],
+    tags: list[str] | None,
+    count: int,
+    timeout_s: float,
+) -> Request:
+    """Hand in results, then lease up to ``count`` tasks of these tags.
+
+    Waits up to ``timeout_s`` (at most `LONGEST_WAIT_S`; 0: not at all) for the first task; if
+    none comes, ``tasks`` is empty. ``tags`` None: those that the process registered with.
+    ``refused`` tells which results were not taken, and why; the others were.
+
+    Raises, when every result has been looked at:
+        UnknownProcess: the process is not registered (any more).
+        TaskManagerTermination: there will be no more tasks.
+    """
+    number, handled = _process(process), tags_from_wire(tags)
+    most, wait_ns = numbers(count, "count"), _wait_ns(timeout_s)
+    handed_in, refused = results_from_wire(results), list[list[Any]]()
+
+    def command(machine: Machine, now: Nanoseconds, caller: Caller | None) -> Step:
+        done = _Steps()
+        try:
+            for result in handed_in:
+                try:
+                    done.add(_hand_in(machine, now, number, result, origin))
+                except Refused as error:
+                    refused.append([result.task, str(error)])
+            return done.ended_by(_lease(machine, now, caller))
+        except (UnknownProcess, TaskManagerTermination) as error:
+            return done.ended_by(Step(error, (), ()))
+        except Exception as error:
+            if not done.has_events:
+                raise
+            # The events of the steps before would be lost, and what they did would not.
+            raise BrokerBroken(f"{error!r} in the middle of an exchange") from error
+
+    def _lease(machine: Machine, now: Nanoseconds, caller: Caller | None) -> Step:
+        if most == 0:
+            if not machine.ping(now, number, origin.connection):
+                raise UnknownProcess(f"process {number} is not registered (any more): register again")
+            return Step(NOTHING, (), ())
+        own = machine.state.processes.get(number)
+        return machine.lease(
+            now,
+            tags=own.tags if handled is None and own is not None else handled,
+            process=number,
+            connection=origin.connection,
+            count=most,
+            caller=None if caller is None else _PatientCaller(caller),
+            timeout_at=now + wait_ns,
+        )
+
+    def present(leases: Sequence[Lease] | str) -> dict[str, Any]:
+        tasks = [] if isinstance(leases, str) else [task_to_wire(lease) for lease in leases]
+        return {"tasks": tasks, "refused": refused}
+
+    return Request(command, present, blocks=True, timeout=None if wait_ns and most else 0.0)
+
+
+def _hand_in(machine: Machine, now: Nanoseconds, process: ProcessId, result: Result, origin: Origin) -> Step:
+    task, attempt = result.task, result.attempt
+    if result.value is not None:
+        return machine.succeed(now, task, result.value, attempt=attempt, connection=origin.connection)
+    if result.failure is not None:
+        return machine.fail(
+            now, task, result.failure, attempt=attempt, process=process, connection=origin.connection
+        )
+    return machine.give_back(
+        now, task, cause=result.cause, attempt=attempt, process=process, connection=origin.connection
+    )
+
+
+class _Steps:
+    """Several steps that count as one."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._wakes: list[Wake] = []
+
+    @property
+    def has_events(self) -> bool:
+        return bool(self._events)
+
+    def add(self, step: Step) -> None:
+        self._events += step.events
+        self._wakes += step.wakes
+
+    def ended_by(self, last: Step) -> Step:
+        """All of them, with the reply of the last."""
+        self.add(last)
+        return Step(NOTHING if last.reply == () else last.reply, self._events, self._wakes)
+
+
+class _PatientCaller:
+    """A caller to whom a wait in vain is no error."""
+
+    __slots__ = ("_caller",)
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def answer(self, reply: Any, ticket: Ticket) -> None:
+        """Pass the answer on."""
+        self._caller.answer(NOTHING if isinstance(reply, TimeoutError) else reply, ticket)
+
+
+# --- data, state and the end ------------------------------------------------------------------
+
+
+def store_data(origin: Origin, items: dict[str, list[Any]]) -> Request:
+    """Store payloads under labels, all of them at once."""
+    del origin
+    if not isinstance(items, dict):
+        raise TypeError(f"items must be a dict of payloads, not {type(items).__name__}")
+    values = {_text(label, "a label"): payload_from_wire(value) for label, value in items.items()}
+    return Request(lambda m, _now, _: m.store_data(values), _nothing)
+
+
+def retrieve_data(origin: Origin, label: str) -> Request:
+    """The payload that is stored under that label."""
+    del origin
+    name = _text(label, "label")
+    return Request(lambda m, _now, _: m.retrieve_data(name), payload_to_wire)
+
+
+def delete_data(origin: Origin, label: str) -> Request:
+    """Delete what is stored under that label."""
+    del origin
+    name = _text(label, "label")
+    return Request(lambda m, _now, _: m.delete_data(name), _nothing)
+
+
+def status(origin: Origin, *, label: str = "") -> Request:
+    """What there is at one moment: tasks, processes, nodes, and why something waits."""
+    del origin
+    return Request(
+        lambda m, now, _: {
+            "label": label,
+            "lineage": m.state.lineage,
+            "version": pyrotask.__version__,
+            "started_at": m.state.started_at / SECOND,
+            "terminated": m.state.terminated,
+            "tasks": {state: dict(counts) for state, counts in m.state.counts()._asdict().items()},
+            "late_answers": m.state.late_answers,
+            "processes": [_process_status(m, now, number) for number in m.state.processes],
+            "nodes": [_node_status(m, now, number) for number in m.state.nodes],
+            "explanations": [explanation.sentence for explanation in explain(m, now)],
+        }
+    )
+
+
+def _process_status(machine: Machine, now: Nanoseconds, number: ProcessId) -> dict[str, Any]:
+    process, vitals = machine.state.processes[number], machine.presence.processes[number]
+    return {
+        "id": number,
+        "kind": process.kind.value,
+        "info": process.info,
+        "node": process.node,
+        "tags": None if process.tags is None else sorted(process.tags),
+        "period_s": None if process.period_ns is None else process.period_ns / SECOND,
+        "silent_s": (now - vitals.heard_at) / SECOND,
+        "connected": machine.presence.is_connected(process),
+        "running": [task_id(machine.state.tasks[task].tag, task) for task in process.tasks],
+    }
+
+
+def _node_status(machine: Machine, now: Nanoseconds, number: NodeId) -> dict[str, Any]:
+    node, vitals = machine.state.nodes[number], machine.presence.nodes[number]
+    return {
+        "id": number,
+        "info": node.info,
+        "period_s": node.period_ns / SECOND,
+        "silent_s": (now - vitals.heard_at) / SECOND,
+        "connected": vitals.is_connected,
+    }
+
+
+def terminate(origin: Origin) -> Request:
+    """See `TaskManager.terminate`."""
+    del origin
+    return Request(lambda m, now, _: m.terminate(now), _nothing)
+
+
+Call = Callable[..., Request]
+
+CALLS: Mapping[str, Call] = {
+    call.__name__: call
+    for call in (
+        hello,
+        register_node,
+        register_worker,
+        beat,
+        child_exited,
+        time_limit_reached,
+        unregister_node,
+        unregister,
+        resume,
+        exchange,
+        store_data,
+        retrieve_data,
+        delete_data,
+        status,
+        terminate,
+    )
+}
+"""All calls by name, for a broker without a label."""
+
+
+def service(label: str) -> dict[str, Call]:
+    """All calls by name, for the broker of that label."""
+    return {**CALLS, "hello": partial(hello, label=label), "status": partial(status, label=label)}
+
+
+# --- arguments --------------------------------------------------------------------------------
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
+    return value
+
+
+def _process(value: object) -> ProcessId:
+    return ProcessId(numbers(value, "process"))
+
+
+def _processes(values: object) -> list[ProcessId]:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"alive must be a list of process numbers, not {type(values).__name__}")
+    return [_process(value) for value in values]
+
+
+def _attempts(pairs: object) -> dict[TaskNumber, int]:
+    if not isinstance(pairs, list | tuple):
+        raise TypeError(f"attempts must be a list of [task, attempt], not {type(pairs).__name__}")
+    return {TaskNumber(numbers(task, "task")): numbers(attempt, "attempt") for task, attempt in pairs}
+
+
+def _wait_ns(timeout_s: object) -> Nanoseconds:
+    return 0 if timeout_s == 0 else min(durations_ns(timeout_s, "timeout_s"), int(LONGEST_WAIT_S * SECOND))
+
+
+__all__ = ["CALLS", "LONGEST_WAIT_S", "OBJECT_ID", "WIRE", "Payload", "service"]

@@ -1,0 +1,320 @@
+"""One client's connection: who it is, its messages one after the other, and its answers.
+
+A connection is greeted, may have to prove that it has the key, and is then served: each
+message is a `Turn`, and the next one has to wait until it is over. Meanwhile the end of the
+connection is seen at once, and what else comes in is bounded. Once it is closed, what had come
+in completely before is still done.
+
+Everything here runs in the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from pyrotask.errors import AuthenticationFailed
+from pyrotask.remote import wire
+from pyrotask.remote.auth import AUTH_OBJECT, PROVE, Gate
+from pyrotask.remote.daemon import PyroConnection
+from pyrotask.remote.inbox import Inbox
+from pyrotask.remote.os_sockets import Socket, has_hung_up, notice_dead_peers
+from pyrotask.remote.security import is_loopback
+from pyrotask.remote.serializing import Codec, codec_for, dump_in
+from pyrotask.remote.turn import Turn
+
+if TYPE_CHECKING:
+    from pyrotask.core.model import ConnectionId
+    from pyrotask.remote.hub import Hub
+
+log = logging.getLogger(__name__)
+
+PARKED_INPUT_BYTES = 64 * 1024
+"""What a client may send while it waits for an answer. Pyro's send nothing, or a oneway call."""
+
+COPIED_BYTES = 64 * 1024
+"""Up to this size a header and its data are made one: a copy costs less than another write."""
+
+HEAR_EVERY_S = 0.2
+"""How often input counts as a sign of life: calls that name a process count anyway."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """See the module's text.
+
+    Args:
+        hub: what it shares with the others.
+    """
+
+    __slots__ = (
+        "_clogged",
+        "_closed",
+        "_going_on",
+        "_hear_at",
+        "_inbox",
+        "_paused",
+        "_pyro",
+        "_transport",
+        "_turn",
+        "_waiting",
+        "gate",
+        "hub",
+        "number",
+    )  # fmt: skip
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.gate: Gate
+        self.number: ConnectionId | None = None
+        """Its number in the engine, once it may reach objects."""
+        self._inbox = Inbox(hub.shared, hub.settings.handshake_message_bytes)
+        self._transport: asyncio.Transport
+        self._turn: Turn | None = None
+        """The call that is being done."""
+        self._waiting: list[wire.Message] = []
+        """Messages that came in meanwhile."""
+        self._pyro: PyroConnection | None = None
+        """What Pyro's own code sees, once it has a call for it."""
+        self._hear_at = 0.0
+        self._closed = False
+        self._clogged = False
+        """The client does not take its answers as fast as they are made."""
+        self._paused = False
+        """Nothing is read."""
+        self._going_on = False
+
+    # --- what asyncio calls ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self._transport = cast("asyncio.Transport", transport)
+        notice_dead_peers(self._socket())
+        peer = transport.get_extra_info("peername")
+        is_local = not isinstance(peer, tuple) or is_loopback(peer[0])
+        self.gate = Gate(self.hub.key, self.hub.label, is_local=is_local)
+        self.hub.opened(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes are to be put."""
+        return self._inbox.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """They are there."""
+        try:
+            messages = self._inbox.advance(nbytes)
+        except wire.NotPyro as error:
+            self._drop(str(error))
+            return
+        with self.hub.deferring:
+            self._hear()
+            if messages:
+                self._waiting += messages
+                self._go_on()
+            if self._turn is not None:
+                self._bound_input(self._turn)
+
+    def eof_received(self) -> bool:
+        """The client has closed the connection, or died."""
+        self.end()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed, by whichever side."""
+        self.end()
+        self.hub.closed(self)
+
+    def pause_writing(self) -> None:
+        """The client does not read: nothing more is done for it until it does."""
+        self._clogged = True
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._clogged = False
+        self._go_on()
+
+    # --- for the hub, and turns ---------------------------------------------------------------
+
+    @property
+    def peer(self) -> object:
+        """Who is there, for the log."""
+        return self._transport.get_extra_info("peername")
+
+    def is_there(self) -> bool:
+        """Whether an answer would find somebody: the system may know better than the loop."""
+        return not self._closed and not has_hung_up(self._socket())
+
+    def reply(self, header: wire.Header, data: bytes, flags: int) -> bool:
+        """Answer a call. False: the connection is closed."""
+        return self._write(wire.answer_header(wire.RESULT, header, len(data), flags), data)
+
+    def over(self, turn: Turn) -> None:
+        """The call is done, or given up: the next one can begin. Idempotent."""
+        if self._turn is turn:
+            self._turn = None
+            self._go_on()
+
+    def pass_on(self, message: wire.Message, turn: Turn) -> None:
+        """The call is for an object of Pyro's daemon: its own code does it, in a thread."""
+        if self._pyro is None:
+            self._pyro = PyroConnection(self._socket(), self)
+        self.hub.daemon.serve(self._pyro, message, lambda: self.over(turn))
+
+    def send(self, data: bytes) -> None:
+        """Send a message that Pyro's own code has made."""
+        self._write(data, b"")
+
+    def end(self) -> None:
+        """Close the connection at once. What is parked dies, what was sent is done. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._transport.abort()
+        if self.number is not None:
+            self.hub.engine.disconnect(self.number)
+        if self._turn is not None:
+            self._turn.abandon()
+        if self._pyro is not None:
+            self.hub.daemon.closed(self._pyro)
+
+    def finish(self) -> None:
+        """Close the connection as soon as the client has what was written."""
+        if not self._closed:
+            self._transport.close()
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Do what waits, up to the first call that takes its time."""
+        if self._going_on:
+            return
+        self._going_on = True
+        try:
+            while self._waiting and self._turn is None and not self._clogged:
+                self._take(self._waiting.pop(0))
+        finally:
+            self._going_on = False
+        if self._paused and self._turn is None and not self._clogged:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _take(self, message: wire.Message) -> None:
+        header = message.header
+        codec = codec_for(header.serializer_id)
+        if not self.gate.is_open:
+            self._admit(message, codec)
+        elif header.kind == wire.PING:
+            pong = b"pong"
+            self._write(wire.answer_header(wire.PING, header, len(pong)), pong)
+        elif header.kind != wire.INVOKE:
+            self._drop(f"a message of kind {header.kind} is no call")
+        elif message.refusal is not None or codec is None:
+            if not header.is_oneway:
+                self._refuse(header, ValueError(message.refusal))
+        else:
+            self._turn = Turn(self, message, codec)
+            self._turn.begin()
+
+    def _refuse(self, header: wire.Header, error: Exception) -> None:
+        """Answer with an error, in whatever serializer the message names."""
+        serializer, data = dump_in(header.serializer_id, error)
+        self._write(wire.answer_header(wire.RESULT, header, len(data), wire.EXCEPTION, serializer), data)
+
+    def _bound_input(self, turn: Turn) -> None:
+        """While a call is being done, little else is taken in."""
+        held = self._inbox.held_bytes + sum(len(message.body) for message in self._waiting)
+        if turn.is_parked:
+            # It has to be read on, or its end would not be seen.
+            if held > PARKED_INPUT_BYTES or len(self._waiting) > PARKED_INPUT_BYTES // wire.HEADER_BYTES:
+                self._drop(f"it sent {held} bytes more while it waits for an answer")
+        elif self._waiting and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    # --- getting in -------------------------------------------------------------------------
+
+    def _admit(self, message: wire.Message, codec: Codec | None) -> None:
+        if self.gate.awaits_proof:
+            self._check_proof(message, codec)
+        elif message.header.kind == wire.CONNECT:
+            self._greet(message, codec)
+        else:
+            self._drop("its first message is not Pyro's handshake")
+
+    def _greet(self, message: wire.Message, codec: Codec | None) -> None:
+        header = message.header
+        try:
+            if message.refusal is not None or codec is None:
+                raise ValueError(message.refusal)
+            self.hub.check_room()
+            said = codec.load(message.data)
+            if not isinstance(said, dict):
+                raise ValueError("the handshake is damaged")  # noqa: TRY004 - the sender's data
+            answer = self.gate.greet(said.get("handshake"))
+            about = self.hub.metadata(said.get("object")) if self.gate.is_open else None
+            data = codec.dumps({"handshake": answer, "meta": about})
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's message brings about
+            log.info("%s was not let in: %s", self.peer, error)
+            serializer, data = dump_in(header.serializer_id, str(error))
+            self.gate.is_open = False
+            self._write(wire.answer_header(wire.CONNECT_FAIL, header, len(data), 0, serializer), data)
+            self._turn_away()
+            return
+        self._write(wire.answer_header(wire.CONNECT_OK, header, len(data)), data)
+        if self.gate.is_open:
+            self._let_in()
+
+    def _check_proof(self, message: wire.Message, codec: Codec | None) -> None:
+        header = message.header
+        try:
+            if message.refusal is not None or codec is None:
+                raise ValueError(message.refusal)
+            call = codec.load_call(message.data)
+            if (call.object_id, call.method) != (AUTH_OBJECT, PROVE) or len(call.args) != 1:
+                raise AuthenticationFailed(
+                    f"the key has to be proved first: call {AUTH_OBJECT}.{PROVE}(proof), "
+                    "or use pyrotask.connect()"
+                )
+            data = codec.dumps(self.gate.prove(call.args[0]))
+        except Exception as error:  # noqa: BLE001 - as above
+            log.warning("%s was not let in: %s", self.peer, error)
+            self._refuse(header, error)
+            self._turn_away()
+            return
+        self.reply(header, data, 0)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        self.number = self.hub.engine.connect()
+        self._inbox.most_bytes = self.hub.settings.max_message_bytes
+        self.hub.admitted(self)
+
+    def _turn_away(self) -> None:
+        self._waiting.clear()
+        self.finish()
+
+    # --- odds and ends ------------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        number, now = self.number, self.hub.loop.time()
+        if number is not None and now >= self._hear_at:
+            self._hear_at = now + HEAR_EVERY_S
+            self.hub.engine.execute(lambda m, at: m.hear(at, number))
+
+    def _write(self, header: bytes, data: bytes) -> bool:
+        if self._closed or self._transport.is_closing():
+            return False
+        if len(data) <= COPIED_BYTES:
+            self._transport.write(header + data)
+        else:
+            self._transport.write(header)
+            self._transport.write(data)
+        return True
+
+    def _drop(self, reason: str) -> None:
+        log.warning("the connection of %s was dropped: %s", self.peer, reason)
+        self._waiting.clear()
+        self.end()
+
+    def _socket(self) -> Any:
+        return cast("Socket", self._transport.get_extra_info("socket"))

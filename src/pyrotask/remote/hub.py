@@ -1,0 +1,266 @@
+"""The event loop's thread: the listening socket, all connections, and what they share.
+
+The loop owns sockets, not state: whatever is to be done goes through the engine, under its
+one lock, for microseconds. Nothing here ever waits; what takes long is an errand of a thread.
+
+Others reach into the loop by `post` only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pyrotask.config import Settings
+from pyrotask.engine import Engine
+from pyrotask.errors import ConnectError
+from pyrotask.remote.batch import BatchRun
+from pyrotask.remote.connection import Connection
+from pyrotask.remote.errands import Errands
+from pyrotask.remote.inbox import Shared
+from pyrotask.remote.os_sockets import BACKLOG
+from pyrotask.remote.services import Service
+
+if TYPE_CHECKING:
+    import socket
+
+    from pyrotask.remote.daemon import PyroDaemon
+    from pyrotask.remote.turn import Turn
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+NEWCOMERS = 256
+"""Connections above the bound that are told that there is no room; more are just closed."""
+
+LARGE_THREADS = 2
+"""Threads for large values: they need the interpreter's lock most of the time anyway."""
+
+
+class Deferring:
+    """While it is entered, what is posted waits for its end, and is then done at once."""
+
+    __slots__ = ("_deliver", "is_on")
+
+    def __init__(self, deliver: Callable[[], None]) -> None:
+        self._deliver = deliver
+        self.is_on = False
+
+    def __enter__(self) -> None:
+        self.is_on = True
+
+    def __exit__(self, *_: object) -> None:
+        self._deliver()
+        self.is_on = False
+
+
+class Hub:
+    """See the module's text.
+
+    Args:
+        engine: what the services' requests are done by.
+        settings: the bounds.
+        label: the broker's label.
+        key: the broker's key; None: it asks for none.
+        services: what is served by the loop itself, by object id.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        label: str,
+        key: bytes | None,
+        services: Mapping[str, Service],
+    ) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.label = label
+        self.key = key
+        self.services = services
+        self.daemon: PyroDaemon
+        """Pyro's own daemon, for all other objects. Set before the start."""
+        self.loop = asyncio.new_event_loop()
+        self.shared = Shared()
+        self.deferring = Deferring(self._deliver)
+        self.unsent: set[Turn] = set()
+        """Turns that have something handed out which is not on its way yet."""
+        self._connections: set[Connection] = set()
+        self._newcomers: dict[Connection, float] = {}
+        """Who has not been let in yet, and by when he has to be; the oldest first."""
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._large = Errands("pyrotask-large", LARGE_THREADS)
+        self._mail: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._rung = False
+        self._thread: threading.Thread | None = None
+        self._server: asyncio.Server | None = None
+        self._stopping = False
+
+    # --- start and stop -------------------------------------------------------------------
+
+    def start(self, listener: socket.socket) -> None:
+        """Serve what connects to the socket, in a thread of our own. Returns when it does."""
+        ready = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(listener, ready), name="pyrotask-loop", daemon=True
+        )
+        self._thread.start()
+        ready.wait()
+        self.engine.watchdog.judge_through(self._judge_soon)
+
+    def stop(self, timeout_s: float) -> None:
+        """Close all connections, and end the thread. Idempotent; not from the loop's own thread.
+
+        Blocks until clients have what was written to them, at most for the timeout, and some
+        milliseconds more.
+        """
+        thread = self._thread
+        if thread is None or self.is_current_thread():
+            return
+        self.engine.watchdog.judge_through(None)
+        self.post(self._begin_stop, timeout_s)
+        thread.join()
+        self._large.stop()
+
+    def is_current_thread(self) -> bool:
+        """Whether the caller runs in the loop's thread."""
+        return threading.current_thread() is self._thread
+
+    def _run(self, listener: socket.socket, ready: threading.Event) -> None:
+        loop = self.loop
+        self._server = loop.run_until_complete(
+            loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+        )
+        loop.call_soon(ready.set)
+        try:
+            loop.run_forever()
+        finally:
+            for turn in list(self.unsent):
+                turn.undo()
+            loop.close()
+
+    def _begin_stop(self, timeout_s: float) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        assert self._server is not None
+        self._server.close()
+        for connection in list(self._connections):
+            connection.finish()
+        self.loop.call_later(timeout_s, self._abort_all)
+        self._end_when_empty()
+
+    def _abort_all(self) -> None:
+        for connection in list(self._connections):
+            connection.end()
+
+    def _end_when_empty(self) -> None:
+        if self._connections:
+            return
+        # Two turns more, for what was posted before the last connection was closed.
+        self.loop.call_soon(self.loop.call_soon, self.loop.stop)
+
+    # --- connections ------------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        """Somebody has connected, and has to say who he is."""
+        self._connections.add(connection)
+        if len(self._connections) > self.settings.max_connections + NEWCOMERS or self._stopping:
+            connection.end()
+            return
+        self._newcomers[connection] = self.loop.time() + self.settings.handshake_timeout_s
+        if self._sweeper is None:
+            self._sweep()
+
+    def admitted(self, connection: Connection) -> None:
+        """He has been let in."""
+        self._newcomers.pop(connection, None)
+
+    def closed(self, connection: Connection) -> None:
+        """He is gone."""
+        self._connections.discard(connection)
+        self._newcomers.pop(connection, None)
+        if self._stopping:
+            self._end_when_empty()
+
+    def check_room(self) -> None:
+        """Raise ConnectError if there are as many connections as there may be."""
+        if len(self._connections) > self.settings.max_connections:
+            raise ConnectError(
+                f"no room: the broker {self.label!r} has {self.settings.max_connections} connections already. "
+                "Try again later, or start it with a higher max_connections"
+            )
+
+    def metadata(self, object_id: object) -> dict[str, Any]:
+        """What Pyro tells a proxy about an object. Raises DaemonError if there is none."""
+        service = self.services.get(object_id) if isinstance(object_id, str) else None
+        return self.daemon.metadata(object_id) if service is None else service.metadata
+
+    def _sweep(self) -> None:
+        now = self.loop.time()
+        while self._newcomers:
+            connection, until = next(iter(self._newcomers.items()))
+            if until > now:
+                self._sweeper = self.loop.call_at(until, self._sweep)
+                return
+            del self._newcomers[connection]
+            log.warning("the connection of %s was dropped: it has not said who it is", connection.peer)
+            connection.end()
+        self._sweeper = None
+
+    # --- work ---------------------------------------------------------------------------------
+
+    def post(self, call: Callable[..., object], *args: Any) -> None:
+        """Have the loop call it soon, in the order of posting. From any thread, also under the lock.
+
+        Once the loop has ended, nothing happens.
+        """
+        self._mail.append((call, args))
+        if self._rung or (self.deferring.is_on and self.is_current_thread()):
+            return
+        self._rung = True
+        try:
+            self.loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:  # the loop is closed
+            self._mail.clear()
+
+    def run_large(self, work: Callable[[], T], then: Callable[[T], object]) -> None:
+        """Do ``work``, which must not raise, in a thread; then ``then``, with its result, in the loop."""
+        self._large.run(lambda: self.post(then, work()))
+
+    def run_batch(self, turn: Turn, batch: Any, connection: Any, codec: Any) -> None:
+        """Do the calls of a batch, and conclude the turn."""
+        BatchRun(self, turn, batch, connection, codec).start()
+
+    def _deliver(self) -> None:
+        self._rung = False
+        mail = self._mail
+        while mail:
+            call, args = mail.popleft()
+            try:
+                call(*args)
+            except Exception:
+                # It belongs to some other connection than the one that is being served.
+                log.exception("%s failed in the event loop", call)
+
+    # --- deadlines ----------------------------------------------------------------------------
+
+    def _judge_soon(self) -> None:
+        """A deadline has come. Called by the watchdog."""
+        try:
+            self.loop.call_soon_threadsafe(self._judge, 2)
+        except RuntimeError:  # the loop is closed
+            self.engine.tick()
+
+    def _judge(self, turns: int) -> None:
+        # Each turn of the loop reads once from every socket that has something. Nobody is
+        # judged whose sign of life has already arrived here.
+        if turns:
+            self.loop.call_soon(self._judge, turns - 1)
+        else:
+            self.engine.tick()

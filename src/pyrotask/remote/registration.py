@@ -1,0 +1,180 @@
+"""Telling the world where a broker is: its connection file, and its name in the name server.
+
+A name server that keeps names in memory forgets them when it is started anew, and one may be
+started after the broker. So a thread looks from time to time, and registers the name again. A
+name server that is gone or silent hurts nobody; that it is, is said in `warnings`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shlex
+import threading
+from typing import TYPE_CHECKING, Literal
+
+import Pyro5
+import Pyro5.nameserver
+
+from pyrotask.config import Settings, split_host_port
+from pyrotask.errors import LabelHeld, NameServerNotFound
+from pyrotask.remote.discovery import ConnectionFile, object_name, register_name, unregister_name
+from pyrotask.remote.discovery import _is_live as is_live
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+log = logging.getLogger(__name__)
+
+NameServerUse = Literal["auto", "require", "start", "off"]
+
+LOOK_EVERY_S = 30.0
+"""How often the name server is looked at: a restarted one knows the name again within this time."""
+
+
+class Registration:
+    """The broker's entries. Its methods block for some seconds at most, and are for one thread.
+
+    Args:
+        file: the connection file to write; its label and address are the broker's.
+        uri: where its task manager is, as Pyro writes it.
+        settings: where the runtime directory and the name server are.
+        use: "auto": the name server, if there is one; "require": it has to be there; "start":
+            one is started if there is none; "off": it is not asked.
+        with_file: whether to write the connection file.
+        look_every_s: how often the name server is looked at.
+    """
+
+    def __init__(
+        self,
+        file: ConnectionFile,
+        uri: str,
+        settings: Settings,
+        use: NameServerUse,
+        *,
+        with_file: bool = True,
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        self._file = file
+        self._uri = uri
+        self._settings = settings
+        self._use = use
+        self._with_file = with_file
+        self._look_every_s = look_every_s
+        self._keeper: threading.Thread | None = None
+        self._over = threading.Event()
+        self._own_name_server: NameServer | None = None
+        self._warnings: list[str] = []
+        self._is_registered = False
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is not as it should be, at the moment: sentences, each of which says what to do."""
+        return tuple(self._warnings)
+
+    def enter(self) -> None:
+        """Make the entries.
+
+        Raises:
+            LabelHeld: a live broker has that label.
+            NameServerNotFound: there is none, and one is required.
+        """
+        if self._with_file:
+            check_not_held(self._file.label, self._settings)
+        if self._use != "off":
+            self._enter_name()
+        if self._with_file:
+            self._file.write(self._settings.runtime_dir)
+
+    def leave(self) -> None:
+        """Remove the entries that are still ours. Idempotent."""
+        self._over.set()
+        if self._keeper is not None:
+            self._keeper.join()
+            self._keeper = None
+        if self._is_registered:
+            self._is_registered = False
+            unregister_name(self._file.label, self._uri, self._settings)
+        if self._with_file:
+            with contextlib.suppress(OSError):
+                self._file.remove(self._settings.runtime_dir)
+        if self._own_name_server is not None:
+            self._own_name_server.stop()
+            self._own_name_server = None
+
+    def _enter_name(self) -> None:
+        try:
+            register_name(self._file.label, self._uri, self._settings)
+            self._is_registered = True
+        except NameServerNotFound:
+            if self._use == "require":
+                raise
+            if self._use == "start":
+                self._own_name_server = NameServer(self._file.host, self._settings)
+                register_name(self._file.label, self._uri, self._settings)
+                self._is_registered = True
+        self._keeper = threading.Thread(target=self._keep, name="pyrotask-names", daemon=True)
+        self._keeper.start()
+
+    def _keep(self) -> None:
+        while not self._over.wait(self._look_every_s):
+            self._warnings[:] = self._look()
+
+    def _look(self) -> list[str]:
+        try:
+            register_name(self._file.label, self._uri, self._settings)
+        except NameServerNotFound as error:
+            # Without one from the beginning, nothing is missing.
+            return [f"the name server has gone: {error}"] if self._is_registered else []
+        except LabelHeld as error:
+            return [str(error)]
+        except Exception as error:
+            log.exception("the name server could not be asked")
+            return [f"the name server could not be asked: {error!r}"]
+        self._is_registered = True
+        return []
+
+
+class NameServer:
+    """A Pyro name server of our own, in threads of this process.
+
+    Args:
+        host: where to listen, unless the settings name a place.
+        settings: may name its host and port.
+    """
+
+    def __init__(self, host: str, settings: Settings) -> None:
+        port: int | None = None
+        if settings.name_server is not None:
+            host, port = split_host_port(settings.name_server)
+        # Without broadcast: nobody of ours asks that way, and anybody could answer.
+        _, self._daemon, _ = Pyro5.nameserver.start_ns(
+            host=host, port=port or Pyro5.config.NS_PORT, enableBroadcast=False
+        )
+        self._thread = threading.Thread(
+            target=self._daemon.requestLoop, name="pyrotask-name-server", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it. Blocks for a moment."""
+        self._daemon.shutdown()
+        self._thread.join()
+
+
+def check_not_held(label: str, settings: Settings) -> None:
+    """Return if no live broker of this user has the label; a file that a dead one left is no matter.
+
+    Raises:
+        LabelHeld: one has it.
+    """
+    try:
+        file = ConnectionFile.read(settings.runtime_dir, label)
+    except (FileNotFoundError, ValueError):  # there is none, or it is damaged and will be replaced
+        return
+    if is_live(f"PYRO:{object_name(label)}@{file.address.location}", settings):
+        raise LabelHeld(
+            f"label {label!r} is held by a live broker: process {file.pid} of {file.hostname}, at "
+            f"{file.address.location}. Use another label, or end that broker first: "
+            f"`pyrotask stop {shlex.quote(label)}`"
+        )

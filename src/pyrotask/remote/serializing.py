@@ -1,0 +1,206 @@
+"""The three of Pyro's serializers that we take, with what strangers may have them make.
+
+Pyro makes objects of some dicts that it decodes: proxies among them, which open connections
+to wherever they were told to when they are touched. Here only exceptions are made, and only
+of the arguments of a call, once it is known to be one of ours. marshal is not taken: see `wire`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgpack
+import serpent
+from Pyro5.core import _ExceptionWrapper
+from Pyro5.serializers import SerializerBase, serializers, serializers_by_id
+
+from pyrotask.errors import PyrotaskError, TaskRaisedException
+from pyrotask.wire_errors import to_builtin
+
+log = logging.getLogger(__name__)
+
+KIB = 1024
+
+EXPECTED = (PyrotaskError, TypeError, ValueError, AttributeError, TimeoutError, KeyError)
+"""Errors that tell their whole story by themselves; of others the traceback is sent along."""
+
+
+class RawCall(NamedTuple):
+    """A call as it was decoded: plain values only."""
+
+    object_id: str
+    method: str
+    args: Any
+    kwargs: dict[str, Any]
+    has_classes: bool
+    """Whether there may be dicts in it that stand for objects."""
+
+
+class Codec:
+    """One serializer. Thread-safe; keeps nothing."""
+
+    def __init__(self, name: str, loads: Callable[[bytes], Any], *, large_bytes: int) -> None:
+        self.name = name
+        self.id: int = serializers[name].serializer_id
+        self.large_bytes = large_bytes
+        """From this size on a message takes it milliseconds: that is not done in the loop."""
+        self.dumps: Callable[[object], bytes] = serializers[name].dumps
+        self._loads = loads
+
+    def load(self, data: bytes | bytearray | memoryview) -> Any:
+        """Decode a value, of plain types only. Raises ValueError for what cannot be decoded."""
+        try:
+            return self._loads(data if isinstance(data, bytes) else bytes(data))
+        except (MemoryError, RecursionError):
+            raise ValueError(f"the {self.name} data is nested too deeply") from None
+        except Exception as error:
+            raise ValueError(f"the {self.name} data cannot be decoded: {error}") from error
+
+    def load_call(self, data: bytes | bytearray | memoryview) -> RawCall:
+        """Decode a call. Raises ValueError if it is none."""
+        call = self.load(data)
+        if isinstance(call, dict):  # json's shape
+            call = [call.get(name) for name in ("object", "method", "params", "kwargs")]
+        match call:
+            case [str(object_id), str(method), [*_] as args, dict() | None as kwargs]:
+                return RawCall(object_id, method, args, kwargs or {}, _may_have_classes(data))
+            case _:
+                raise ValueError("the message is no call: it needs an object, a method and its arguments")
+
+    def dump_error(self, error: BaseException) -> bytes:
+        """Encode an error as one that every Pyro client can decode. Raises nothing."""
+        shown = self.error_to_send(error)
+        try:
+            return self.dumps(shown)
+        except Exception as problem:  # noqa: BLE001 - whatever is attached to it
+            text = f"{type(error).__name__}: {_text(error)} (the exception itself cannot travel: {problem})"
+            return self.dumps(RuntimeError(text.encode("ascii", "backslashreplace").decode("ascii")))
+
+    def dump_results(self, values: list[Any], error: BaseException | None) -> bytes:
+        """Encode the results of a batch, and the error that ended it."""
+        last = [] if error is None else [_ExceptionWrapper(self.error_to_send(error))]
+        return self.dumps([*values, *last])
+
+    def error_to_send(self, error: BaseException) -> BaseException:
+        """The built-in exception that stands for it, with what a reader should see of its traceback."""
+        shown = to_builtin(error, self.name)
+        if not _is_known(shown):
+            kind = next(c for c in type(error).__mro__ if c.__module__ == builtins.__name__)
+            substitute = (kind if kind in _MADE_OF_TEXT else RuntimeError)(_text(error))
+            substitute.__dict__["remote_type"] = type(error).__name__
+            shown = substitute
+        shown.__dict__["_pyroTraceback"] = _lines(error)
+        return shown
+
+
+def revive(value: Any) -> Any:
+    """Make exceptions of the dicts that stand for them, at any depth.
+
+    Raises ValueError for a dict that stands for any other object.
+    """
+    try:
+        return _REVIVER.recreate_classes(value)
+    except RecursionError:
+        raise ValueError("the arguments are nested too deeply") from None
+
+
+def codec_for(serializer_id: int) -> Codec | None:
+    """The codec of that number; None: we do not take that serializer."""
+    return _CODECS.get(serializer_id)
+
+
+def dump_in(serializer_id: int, value: Exception | str) -> tuple[int, bytes]:
+    """Encode an error or a text for somebody whose serializer we may not take.
+
+    Returns the number of the serializer that was used (serpent, if there is no such one), and
+    the bytes.
+    """
+    codec = codec_for(serializer_id)
+    if codec is not None and isinstance(value, Exception):
+        return codec.id, codec.dump_error(value)
+    serializer = serializers_by_id.get(serializer_id, serializers["serpent"])
+    return serializer.serializer_id, serializer.dumps(value)
+
+
+class _Reviver(SerializerBase):  # type: ignore[misc] # Pyro5 has no types
+    """Pyro's way to make objects of dicts, for exceptions only."""
+
+    @classmethod
+    def dict_to_class(cls, data: dict[str, Any]) -> Any:
+        kind = data.get("__class__")
+        if kind == "float":  # how serpent writes nan
+            return float(data["value"])
+        if data.get("__exception__") and isinstance(kind, str):
+            try:
+                return super().dict_to_class(data)
+            except Exception:  # noqa: BLE001 - a class of the sender's own, or strange arguments
+                return _stand_in(kind, data)
+        raise ValueError(
+            f"a value of class {kind!r} cannot be taken: a Pyro proxy carries plain Python values only "
+            "(and built-in exceptions). Convert it before, or use pyrotask's own client"
+        )
+
+
+def _stand_in(kind: str, data: dict[str, Any]) -> RuntimeError:
+    args = data.get("args", ())
+    error = RuntimeError(*args) if isinstance(args, list | tuple) else RuntimeError(args)
+    error.__dict__["remote_type"] = kind.rpartition(".")[2]
+    return error
+
+
+def _load_serpent(data: bytes) -> Any:
+    return serpent.loads(data)
+
+
+def _load_json(data: bytes) -> Any:
+    return json.loads(data.decode("utf-8"))
+
+
+def _load_msgpack(data: bytes) -> Any:
+    return msgpack.unpackb(data, raw=False, ext_hook=serializers["msgpack"].ext_hook)
+
+
+def _may_have_classes(data: bytes | bytearray | memoryview) -> bool:
+    # Written otherwise, by an escape, the name is the key of a plain dict, and stays one.
+    return b"__class__" in (data if isinstance(data, bytes | bytearray) else bytes(data))
+
+
+def _is_known(error: BaseException) -> bool:
+    return type(error).__module__ in {builtins.__name__, "Pyro5.errors"}
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - of a class that we do not know
+        return f"(a {type(error).__name__} without a text)"
+
+
+def _lines(error: BaseException) -> list[str]:
+    if isinstance(error, TaskRaisedException):
+        return error.traceback.splitlines(keepends=True)
+    if isinstance(error, EXPECTED):
+        return []
+    return traceback.format_exception(error)
+
+
+_MADE_OF_TEXT = (
+    ValueError, TypeError, KeyError, AttributeError, OSError, ConnectionError, TimeoutError, LookupError,
+    ArithmeticError, MemoryError, RecursionError,
+)  # fmt: skip
+
+_REVIVER = _Reviver()
+
+_CODECS = {
+    codec.id: codec
+    for codec in (
+        Codec("serpent", _load_serpent, large_bytes=64 * KIB),
+        Codec("json", _load_json, large_bytes=256 * KIB),
+        Codec("msgpack", _load_msgpack, large_bytes=4096 * KIB),
+    )
+}

@@ -1,0 +1,283 @@
+"""One call on its way through the loop, from its message to its reply.
+
+    read      decode the message, check the call: a `Request`
+    execute   under the engine's lock; or park, and be answered later
+    present   make the return value, and encode it
+    send      once the journal is as durable as it promises
+
+All of it runs in the loop's thread, but for this: `answer` is called by whoever has what a
+parked call waits for, under the lock; and large values are read and presented by the hub's
+errands. What was handed out and cannot be sent any more is undone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pyrotask.broker import undoing
+from pyrotask.core.machine import Parked
+from pyrotask.core.model import Answer, Lease, Payload, Success, TaskNumber, WantId
+from pyrotask.engine import Command
+from pyrotask.errors import TaskRaisedException
+from pyrotask.reference import Request
+from pyrotask.remote import wire
+from pyrotask.remote.serializing import Codec, RawCall
+from pyrotask.remote.services import Service, request_of
+
+if TYPE_CHECKING:
+    from pyrotask.journal import Ticket
+    from pyrotask.remote.connection import Connection
+    from pyrotask.remote.hub import Hub
+
+log = logging.getLogger(__name__)
+
+
+class Elsewhere(NamedTuple):
+    """The call is for an object that is none of our services."""
+
+
+class Batch(NamedTuple):
+    """Several calls in one message."""
+
+    service: Service
+    calls: RawCall
+
+
+class Outcome(NamedTuple):
+    """What is to be sent."""
+
+    data: bytes
+    flags: int = 0
+    is_taken: bool = True
+    """Whether what was handed out is in it; else it has to be undone."""
+
+
+class Turn:
+    """A call over a connection. See the module's text.
+
+    Args:
+        connection: where it came from.
+        message: the call.
+        codec: of its serializer.
+    """
+
+    __slots__ = (
+        "_body", "_codec", "_connection", "_handed_out", "_header", "_hub", "_outcome", "_request", "_timer",
+        "_want",
+    )  # fmt: skip
+
+    def __init__(self, connection: Connection, message: wire.Message, codec: Codec) -> None:
+        self._connection = connection
+        self._hub: Hub = connection.hub
+        self._header = message.header
+        self._body: wire.Message | None = message
+        self._codec = codec
+        self._request: Request | None = None
+        self._want: WantId | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._handed_out: list[Any] = []
+        """Replies that have to be taken over, or undone."""
+        self._outcome: Outcome | None = None
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it waits for something that others have to do."""
+        return self._want is not None
+
+    def begin(self) -> None:
+        """Take the call on. What comes of it is told by `Connection.over`."""
+        if self._header.data_bytes > self._codec.large_bytes:
+            self._hub.run_large(self._read, self._act)
+        else:
+            self._act(self._read())
+
+    def abandon(self) -> None:
+        """The connection is closed, and its wants with it. What is on its way will be undone."""
+        if self.is_parked:
+            self._stop_waiting()
+            self._connection.over(self)
+
+    def undo(self) -> None:
+        """What was handed out and not been sent is first in line again. Idempotent."""
+        replies, self._handed_out = self._handed_out, []
+        self._hub.unsent.discard(self)
+        for reply in reversed(replies):
+            for command in undoing(reply):
+                self._hub.engine.execute(command)
+
+    # --- read -----------------------------------------------------------------------------
+
+    def _read(self) -> Request | Batch | Elsewhere | Exception:
+        """Decode and check. Runs in any thread."""
+        message = self._body
+        assert message is not None
+        try:
+            if message.header.annotations_bytes:
+                wire.check_annotations(message)
+            call = self._codec.load_call(message.data)
+            service = self._hub.services.get(call.object_id)
+            if service is None:
+                return Elsewhere()
+            if message.header.flags & wire.BATCH:
+                return Batch(service, call)
+            return request_of(service, call, self._connection.number, self._codec)
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's arguments bring about
+            return error
+
+    def _act(self, found: Request | Batch | Elsewhere | Exception) -> None:
+        message, self._body = self._body, None  # a parked call keeps nothing of it
+        if type(found) is Request:
+            self._execute(found)
+        elif isinstance(found, Exception):
+            self.refuse(found, self._hub.engine.journal.newest)
+        elif isinstance(found, Batch):
+            self._hub.run_batch(self, found, self._connection.number, self._codec)
+        else:
+            assert message is not None
+            self._connection.pass_on(message, self)
+
+    # --- execute, or wait -------------------------------------------------------------------
+
+    def _execute(self, request: Request) -> None:
+        if request.blocks and self._header.is_oneway:
+            log.info("a oneway call that hands something out is ignored: nobody would get it")
+            self._connection.over(self)
+            return
+        self._request = request
+        caller = self if request.blocks and request.timeout != 0 else None
+        done = self._hub.engine.execute(lambda m, now: request.command(m, now, caller))
+        if type(done.reply) is Parked:
+            self._wait(done.reply.want, request.timeout)
+        else:
+            self._present(done.reply, done.ticket)
+
+    def _wait(self, want: WantId, timeout_s: float | None) -> None:
+        self._want = want
+        if timeout_s is not None:
+            self._timer = self._hub.loop.call_later(timeout_s, self._time_out, timeout_s)
+
+    def answer(self, reply: Any, ticket: Ticket) -> None:
+        """Take the answer to a parked call. Called once, by any thread, under the engine's lock."""
+        self._hub.post(self._answered, reply, ticket)
+
+    def _answered(self, reply: Any, ticket: Ticket) -> None:
+        self._stop_waiting()
+        if self._connection.is_there():
+            self._present(reply, ticket)
+            return
+        self._handed_out.append(reply)
+        self.undo()
+        self._connection.end()
+        self._connection.over(self)
+
+    def _time_out(self, timeout_s: float) -> None:
+        want = self._want
+        if want is None:
+            return
+        done = self._hub.engine.execute(lambda m, now: m.withdraw(now, want))
+        if done.reply is True:  # else the answer is on its way
+            self._stop_waiting()
+            self.refuse(TimeoutError(f"nothing came within {timeout_s:g} s"), done.ticket)
+
+    def _stop_waiting(self) -> None:
+        self._want = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- present ----------------------------------------------------------------------------
+
+    def _present(self, reply: Any, ticket: Ticket) -> None:
+        request = self._request
+        assert request is not None
+        if isinstance(reply, Exception):
+            self.refuse(reply, ticket)
+            return
+        if request.blocks:
+            if not reply:
+                self.refuse(TimeoutError("there is nothing yet"), ticket)
+                return
+            self.hand_out(reply)
+        if size_of(reply) > self._codec.large_bytes:
+            self._hub.run_large(lambda: self._encode(reply), lambda outcome: self.conclude(outcome, ticket))
+        else:
+            self.conclude(self._encode(reply), ticket)
+
+    def _encode(self, reply: Any) -> Outcome:
+        """Make the return value and encode it. Runs in any thread."""
+        assert self._request is not None
+        try:
+            return Outcome(checked(self._codec.dumps(self._request.present(reply))))
+        except TaskRaisedException as error:
+            return Outcome(self._codec.dump_error(error), wire.EXCEPTION)
+        except Exception as error:  # noqa: BLE001 - whatever a value does when it is encoded
+            return Outcome(self._codec.dump_error(error), wire.EXCEPTION, is_taken=False)
+
+    # --- send ---------------------------------------------------------------------------------
+
+    def hand_out(self, reply: Any) -> None:
+        """The reply takes something away from others: see that it arrives, or is undone."""
+        self._handed_out.append(reply)
+        self._hub.unsent.add(self)
+
+    def refuse(self, error: Exception, ticket: Ticket) -> None:
+        """Answer with an error."""
+        if self._header.is_oneway:
+            log.info("a oneway call has failed: %s", error)
+        self.conclude(Outcome(self._codec.dump_error(error), wire.EXCEPTION), ticket)
+
+    def conclude(self, outcome: Outcome, ticket: Ticket) -> None:
+        """Send the answer, as soon as the ticket is durable."""
+        if not outcome.is_taken:
+            self.undo()
+            ticket = self._hub.engine.journal.newest
+        self._outcome = outcome
+        self._hub.engine.journal.on_durable(ticket, self._durable)
+
+    def _durable(self) -> None:
+        if self._hub.is_current_thread():
+            self._send()
+        else:
+            self._hub.post(self._send)
+
+    def _send(self) -> None:
+        assert self._outcome is not None
+        sent = self._header.is_oneway or self._connection.reply(self._header, *self._outcome[:2])
+        if self._handed_out:
+            if sent:
+                self._acknowledge()
+            else:
+                self.undo()
+        self._connection.over(self)
+
+    def _acknowledge(self) -> None:
+        replies, self._handed_out = self._handed_out, []
+        self._hub.unsent.discard(self)
+        for reply in replies:
+            if isinstance(reply, Answer):
+                self._hub.engine.execute(acknowledging(reply.task))
+
+
+def acknowledging(task: TaskNumber) -> Command:
+    """The command that says that an answer has arrived."""
+    return lambda m, _now: m.acknowledge(task)
+
+
+def checked(data: bytes) -> bytes:
+    """The data, if Pyro's header can announce as much. Raises ValueError."""
+    if len(data) > wire.LONGEST:
+        raise ValueError(f"a value of {len(data)} bytes is too large for Pyro: {wire.LONGEST} is the most")
+    return data
+
+
+def size_of(reply: Any) -> int:
+    """How many bytes of users' values are in a reply."""
+    if isinstance(reply, Payload):
+        return reply.nbytes
+    if isinstance(reply, Answer):
+        return reply.outcome.value.nbytes if isinstance(reply.outcome, Success) else 0
+    if isinstance(reply, tuple) and reply and isinstance(reply[0], Lease):
+        return sum(lease.payload.nbytes for lease in reply)
+    return 0

@@ -1,0 +1,222 @@
+"""The memory in which a child notes what it has begun, and which its supervisor reads.
+
+It is shared by the two, and outlives the child: what stands in it when the child is dead is
+how it died. `Slate` is that memory; everything in it but the node is written by the child.
+The child never waits and never calls anybody to write it, so it costs some microseconds a task.
+
+A record is valid when its state says so, which is written last when it is made, and first
+when it is cleared: at whatever moment the child is killed, no half of a record is read.
+"""
+
+from __future__ import annotations
+
+import enum
+import mmap
+import os
+import struct
+import tempfile
+from typing import NamedTuple
+
+SLOTS = 64
+"""The most tasks that a child can have begun and not handed in."""
+
+_TEXT_BYTES = 4000
+_TAG_BYTES = 96
+_LINEAGE_BYTES = 64
+
+
+class Goodbye(enum.IntEnum):
+    """The last word of a child; NONE if it died without one."""
+
+    NONE = 0
+    DRAINED = 1
+    """It was told to end, and has handed everything in."""
+    TERMINATED = 2
+    """The task manager was terminated."""
+    CANNOT_WORK = 3
+    """It could not be set up; `Slate.text` says why."""
+
+
+class _State(enum.IntEnum):
+    FREE = 0
+    RUNNING = 1
+    FINISHED = 2
+
+
+class Begun(NamedTuple):
+    """A task that a child has begun, and that was not acknowledged by the broker."""
+
+    task: int
+    attempt: int
+    begun_at_ns: int
+    """Of the monotonic clock, which is the same in all processes of a machine."""
+    limit_ns: int | None
+    tag: str
+    is_running: bool
+    """False: its result is in the child's hands."""
+
+    @property
+    def story(self) -> str:
+        """What to call it."""
+        return f"{self.tag}_{self.task}, attempt {self.attempt}"
+
+
+class Number(NamedTuple):
+    """The number of a process or node, and the broker's lineage that it belongs to."""
+
+    lineage: str
+    number: int
+
+
+_NUMBER = struct.Struct(f"<qq{_LINEAGE_BYTES}s")  # valid, number, lineage
+_LONG = struct.Struct("<q")
+_SLOT = struct.Struct(f"<qqqqq{_TAG_BYTES}s")  # state, task, attempt, begun_at, limit, tag
+
+_NODE_AT = 0
+_PROCESS_AT = _NODE_AT + _NUMBER.size
+_GOODBYE_AT = _PROCESS_AT + _NUMBER.size
+_TEXT_AT = _GOODBYE_AT + _LONG.size
+_SLOTS_AT = _TEXT_AT + _LONG.size + _TEXT_BYTES
+_SIZE = _SLOTS_AT + SLOTS * _SLOT.size
+
+
+class Slate:
+    """A child's notes. One process writes, another one reads; see the module's text.
+
+    Args:
+        descriptor: an open file, of `create`, as inherited; None: make a new one.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self.descriptor = _new_file() if descriptor is None else descriptor
+        """The file, to be inherited by the child."""
+        os.set_inheritable(self.descriptor, False)
+        self._memory = mmap.mmap(self.descriptor, _SIZE)
+
+    def close_descriptor(self) -> None:
+        """Close the file; the memory stays. Call it once the child has been started."""
+        os.close(self.descriptor)
+
+    # --- written by the supervisor ------------------------------------------------------------
+
+    @property
+    def node(self) -> Number | None:
+        """The supervisor's own number, to register under."""
+        return self._number(_NODE_AT)
+
+    @node.setter
+    def node(self, node: Number | None) -> None:
+        self._set_number(_NODE_AT, node)
+
+    # --- written by the child -----------------------------------------------------------------
+
+    @property
+    def process(self) -> Number | None:
+        """The child's process number, once it has registered."""
+        return self._number(_PROCESS_AT)
+
+    @process.setter
+    def process(self, process: Number | None) -> None:
+        self._set_number(_PROCESS_AT, process)
+
+    @property
+    def goodbye(self) -> Goodbye:
+        """The child's last word."""
+        return Goodbye(_LONG.unpack_from(self._memory, _GOODBYE_AT)[0])
+
+    @property
+    def text(self) -> str:
+        """What belongs to the last word."""
+        (size,) = _LONG.unpack_from(self._memory, _TEXT_AT)
+        start = _TEXT_AT + _LONG.size
+        return self._memory[start : start + size].decode("utf-8", "replace")
+
+    def say_goodbye(self, goodbye: Goodbye, text: str = "") -> None:
+        """The child is about to end."""
+        encoded = text.encode("utf-8", "replace")[:_TEXT_BYTES]
+        start = _TEXT_AT + _LONG.size
+        self._memory[start : start + len(encoded)] = encoded
+        _LONG.pack_into(self._memory, _TEXT_AT, len(encoded))
+        _LONG.pack_into(self._memory, _GOODBYE_AT, goodbye)
+
+    def begin(self, task: int, attempt: int, tag: str, begun_at_ns: int, limit_ns: int | None = None) -> None:
+        """The child is about to run the task. There is room for `SLOTS` of them."""
+        at = next(at for at in self._slots() if self._state(at) is _State.FREE)
+        short = tag.encode("utf-8", "replace")[:_TAG_BYTES]
+        _SLOT.pack_into(
+            self._memory,
+            at,
+            _State.FREE,
+            task,
+            attempt,
+            begun_at_ns,
+            -1 if limit_ns is None else limit_ns,
+            short,
+        )
+        _LONG.pack_into(self._memory, at, _State.RUNNING)
+
+    def finish(self) -> None:
+        """What runs has ended: its result is at hand."""
+        for at in self._slots():
+            if self._state(at) is _State.RUNNING:
+                _LONG.pack_into(self._memory, at, _State.FINISHED)
+
+    def clear(self) -> None:
+        """All results were acknowledged."""
+        for at in self._slots():
+            if self._state(at) is _State.FREE:
+                return  # slots are filled from the front, and all are cleared together
+            _LONG.pack_into(self._memory, at, _State.FREE)
+
+    # --- read by the supervisor ---------------------------------------------------------------
+
+    def begun(self) -> list[Begun]:
+        """What the child has begun, the oldest first."""
+        begun = []
+        for at in self._slots():
+            state, task, attempt, begun_at, limit, tag = _SLOT.unpack_from(self._memory, at)
+            if state == _State.FREE:
+                break
+            name = tag.rstrip(b"\0").decode("utf-8", "replace")
+            limit_ns = None if limit < 0 else limit
+            begun.append(Begun(task, attempt, begun_at, limit_ns, name, state == _State.RUNNING))
+        return begun
+
+    @property
+    def running(self) -> Begun | None:
+        """What the child runs at this moment."""
+        return next((begun for begun in self.begun() if begun.is_running), None)
+
+    # --- the layout ---------------------------------------------------------------------------
+
+    @staticmethod
+    def _slots() -> range:
+        return range(_SLOTS_AT, _SIZE, _SLOT.size)
+
+    def _state(self, at: int) -> _State:
+        return _State(_LONG.unpack_from(self._memory, at)[0])
+
+    def _number(self, at: int) -> Number | None:
+        # The other process may write it at this moment: what was read twice is whole.
+        found, again = None, _NUMBER.unpack_from(self._memory, at)
+        while found != again:
+            found, again = again, _NUMBER.unpack_from(self._memory, at)
+        valid, number, lineage = again
+        return Number(lineage.rstrip(b"\0").decode(), number) if valid else None
+
+    def _set_number(self, at: int, number: Number | None) -> None:
+        _LONG.pack_into(self._memory, at, 0)
+        if number is not None:
+            _NUMBER.pack_into(self._memory, at, 0, number.number, number.lineage.encode()[:_LINEAGE_BYTES])
+            _LONG.pack_into(self._memory, at, 1)
+
+
+def _new_file() -> int:
+    """An open file without a name, so that nothing can be left behind."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("pyrotask-slate")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.truncate(descriptor, _SIZE)
+    return descriptor

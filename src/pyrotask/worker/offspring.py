@@ -1,0 +1,181 @@
+"""One child as its supervisor sees it: how it is started, what becomes of it, how it is ended.
+
+`Offspring` is the running process and what it notes on its slate. A thread for each waits for
+what the system has to tell (stopped, continued, ended) and passes it on at once; nothing is
+polled. What a system without `os.waitpid` tells is the end only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyrotask.worker.begun import Begun, Goodbye, Number, Slate
+
+if TYPE_CHECKING:
+    from pyrotask.worker.child import Orders
+
+
+class Change(enum.Enum):
+    """What has become of a child."""
+
+    STOPPED = "stopped"
+    CONTINUED = "continued"
+    ENDED = "ended"
+
+
+class Ending(NamedTuple):
+    """How a process ended: by its exit code, or (negative) by a signal."""
+
+    code: int | None
+    """None: somebody else in this process has taken it from the system."""
+
+    @property
+    def story(self) -> str:
+        """The same for people."""
+        if self.code is None:
+            return "unknown exit code"
+        if self.code >= 0:
+            return f"exit code {self.code}"
+        try:
+            name = signal.Signals(-self.code).name
+        except ValueError:
+            name = "unknown"
+        return f"killed by signal {-self.code} ({name})"
+
+
+class Offspring:
+    """A child that was started, until it has ended.
+
+    Args:
+        orders: makes the child's orders from the descriptors that it inherits: its slate, and
+            the reading end of the rope that ties it to us.
+        bell: the writing end of the supervisor's bell; the child inherits it as well.
+        node: what the slate says about us.
+        changed: called in another thread with each change.
+    """
+
+    def __init__(
+        self,
+        orders: Callable[[int, int], Orders],
+        bell: int,
+        node: Number | None,
+        changed: Callable[[Offspring, Change], None],
+    ) -> None:
+        self.slate = Slate()
+        self.slate.node = node
+        self.started_at = time.monotonic()
+        self.is_stopped = False
+        self.is_over = False
+        """We ended it: what it had begun is no crash."""
+        self._ending: Ending | None = None
+        self._changed = changed
+        rope, self._rope = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                orders(self.slate.descriptor, rope).command(),
+                stdin=subprocess.DEVNULL,
+                pass_fds=(self.slate.descriptor, rope, bell),
+                process_group=0,  # Ctrl-C is for the supervisor, which then tells its children
+            )
+        except BaseException:
+            os.close(self._rope)
+            raise
+        finally:
+            os.close(rope)
+            self.slate.close_descriptor()
+        threading.Thread(target=self._watch, name=f"pyrotask-child-{self.pid}", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The system's number for it."""
+        return self._process.pid
+
+    @property
+    def process(self) -> Number | None:
+        """Its process number at the broker, once it has registered."""
+        return self.slate.process
+
+    @property
+    def goodbye(self) -> Goodbye:
+        """Its last word."""
+        return self.slate.goodbye
+
+    @property
+    def ending(self) -> Ending | None:
+        """How it ended; None: it runs."""
+        return self._ending
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it was started."""
+        return time.monotonic() - self.started_at
+
+    def story(self) -> str:
+        """How it ended, and with what at hand: ``exit code 3 while running sqrt_17, attempt 2``."""
+        assert self._ending is not None, self.pid
+        running = [begun.story for begun in self.slate.begun() if begun.is_running]
+        return self._ending.story + (f" while running {', '.join(running)}" if running else "")
+
+    def overdue(self, now_ns: int) -> Begun | None:
+        """The task that has reached its time limit by that instant of the monotonic clock."""
+        running = self.slate.running
+        if running is None or running.limit_ns is None or now_ns < running.begun_at_ns + running.limit_ns:
+            return None
+        return running
+
+    def limit_at_ns(self) -> int | None:
+        """When the task that it runs reaches its limit, if it has one."""
+        running = self.slate.running
+        return None if running is None or running.limit_ns is None else running.begun_at_ns + running.limit_ns
+
+    def drain(self) -> None:
+        """Ask it to finish what it runs, and to end."""
+        self._send(signal.SIGTERM)
+
+    def end(self) -> None:
+        """Kill it, and what its tasks have started. What it had begun is no crash."""
+        self.is_over = True
+        self._send(signal.SIGKILL)
+        self._end_group()
+
+    def let_go(self) -> None:
+        """It has ended: end what its tasks have started and left behind."""
+        os.close(self._rope)
+        self._end_group()
+
+    def _end_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def _send(self, number: int) -> None:
+        if self._ending is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def _watch(self) -> None:
+        while self._ending is None:
+            try:
+                _, status = os.waitpid(self.pid, os.WUNTRACED | os.WCONTINUED)
+            except ChildProcessError:
+                self._ending = Ending(None)
+                break
+            if os.WIFSTOPPED(status):
+                self.is_stopped = True
+                self._changed(self, Change.STOPPED)
+            elif os.WIFCONTINUED(status):
+                self.is_stopped = False
+                self._changed(self, Change.CONTINUED)
+            else:
+                code = os.waitstatus_to_exitcode(status)
+                # Popen must not wait for a number that may be another process's by then.
+                self._process.returncode = code
+                self._ending = Ending(code)
+        self._changed(self, Change.ENDED)

@@ -1,0 +1,188 @@
+"""The supervisor's line to the broker: it beats for the children, and reports what became of them.
+
+A thread of its own, with a connection of its own: whatever the network does, the supervisor
+goes on looking after its children. Reports are sent in the order in which they were made. When
+the connection breaks it finds the broker again, registers anew where that is needed, and goes
+on; a report about numbers of another lineage is dropped, since they mean something else there.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import NamedTuple
+
+from pyrotask.errors import ConnectError, Refused, UnknownProcess
+from pyrotask.remote.proxy import FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
+from pyrotask.worker.begun import Number
+
+log = logging.getLogger("pyrotask.worker")
+
+
+class _Word(enum.Enum):
+    """What else is put into the inbox."""
+
+    BEAT = "beat at once"
+    END = "that was all"
+
+
+class _Report(NamedTuple):
+    lineage: str
+    method: str
+    arguments: tuple[object, ...]
+
+
+class Reporter:
+    """Keeps a node registered, and its children's signs of life going.
+
+    Args:
+        broker: connected; from `start` on it belongs to the reporter.
+        period_s: what is promised; a beat is sent at least every half of it.
+        info: what the broker shows about this node.
+        alive: the children that run at this moment. Called in the reporter's thread.
+        registered: called there with the number of the node, at each registration.
+        given_up: called there when the broker is lost for good, with the reason.
+        patience_s: how long a broker may be away before it is given up.
+    """
+
+    def __init__(
+        self,
+        broker: BulkProxy,
+        period_s: float,
+        info: str,
+        *,
+        alive: Callable[[], Iterable[Number]],
+        registered: Callable[[Number], None],
+        given_up: Callable[[Exception], None],
+        patience_s: float,
+    ) -> None:
+        self._broker = broker
+        self._period_s = period_s
+        self._info = info
+        self._alive = alive
+        self._registered = registered
+        self._given_up = given_up
+        self._patience_s = patience_s
+        self._call_timeout_s = max(5.0, period_s)
+        self._node: Number | None = None
+        self._beat_at = time.monotonic()
+        self._inbox: queue.SimpleQueue[_Report | _Word] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pyrotask-reporter", daemon=True)
+
+    def start(self) -> None:
+        """Register the node, and start beating. Raises as the broker does."""
+        self._register()
+        self._thread.start()
+
+    def child_exited(self, process: Number, begun: list[list[int]], detail: str) -> None:
+        """A child has ended by itself, with this begun. Returns at once, as all reports do."""
+        self._report(process, "child_exited", process.number, begun, detail)
+
+    def child_left(self, process: Number) -> None:
+        """A child has ended in order."""
+        self._report(process, "unregister", process.number)
+
+    def time_limit_reached(self, process: Number, task: int, attempt: int) -> None:
+        """A child's task has run too long; the child will be killed."""
+        self._report(process, "time_limit_reached", process.number, task, attempt)
+
+    def beat_soon(self) -> None:
+        """Beat at once, and find the broker again if it is gone."""
+        self._inbox.put(_Word.BEAT)
+
+    def finish(self, timeout_s: float) -> None:
+        """Send what is left, unregister the node, and end. Blocks for at most the timeout."""
+        self._inbox.put(_Word.END)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        self._stop.set()
+        if self._thread.ident is None:
+            self._broker.close()
+
+    # --- its thread -------------------------------------------------------------------------------
+
+    def _report(self, process: Number, method: str, *arguments: object) -> None:
+        self._inbox.put(_Report(process.lineage, method, arguments))
+
+    def _run(self) -> None:
+        try:
+            self._keep_beating()
+            self._deliver(self._unregister)
+        except Exception as error:  # noqa: BLE001 - the thread's outermost frame
+            if not self._stop.is_set():
+                self._given_up(error)
+        finally:
+            self._broker.close()
+
+    def _keep_beating(self) -> None:
+        while True:
+            report = self._next()
+            if report is _Word.END:
+                return
+            if isinstance(report, _Report):
+                self._deliver(partial(self._send, report))
+            else:
+                self._beat_at = time.monotonic() + self._period_s / 2
+                self._deliver(self._beat)
+
+    def _next(self) -> _Report | _Word:
+        left_s = self._beat_at - time.monotonic()
+        if left_s <= 0:
+            return _Word.BEAT  # however many reports there are
+        try:
+            return self._inbox.get(timeout=left_s)
+        except queue.Empty:
+            return _Word.BEAT
+
+    def _deliver(self, send: Callable[[], None]) -> None:
+        """Do it, however often the connection breaks: each of our messages may be repeated."""
+        pause_s = 0.0
+        while True:
+            try:
+                send()
+                return
+            except ConnectError as error:
+                log.info("%s", error)
+                self._stop.wait(pause_s)
+                pause_s = min(max(FIRST_PAUSE_S, 2 * pause_s), LONGEST_PAUSE_S)
+                self._broker.reconnect(self._patience_s, self._stop)
+                self._beat_at = time.monotonic()  # it may not know us any more
+
+    def _send(self, report: _Report) -> None:
+        if report.lineage != self._broker.lineage:
+            return
+        try:
+            self._broker.call(report.method, *report.arguments, timeout_s=self._call_timeout_s)
+        except Refused as error:
+            # It was lost or unregistered before, or the lease had ended: what we report is known.
+            log.info("%s: %s", report.method, error)
+
+    def _beat(self) -> None:
+        node = self._node
+        if node is None or node.lineage != self._broker.lineage:
+            node = self._register()
+        alive = [process.number for process in self._alive() if process.lineage == node.lineage]
+        try:
+            self._broker.call("beat", node.number, alive, timeout_s=self._call_timeout_s)
+        except UnknownProcess as error:
+            log.warning("%s", error)
+            self._node = None
+            self._beat()
+
+    def _register(self) -> Number:
+        number = self._broker.call(
+            "register_node", self._period_s, self._info, timeout_s=self._call_timeout_s
+        )
+        self._node = node = Number(self._broker.lineage, number)
+        self._registered(node)
+        return node
+
+    def _unregister(self) -> None:
+        if self._node is not None:
+            self._send(_Report(self._node.lineage, "unregister_node", (self._node.number,)))

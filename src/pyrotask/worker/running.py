@@ -1,0 +1,94 @@
+"""One task, from its payload to its result: whatever the task does, the worker lives on.
+
+A result is as `remote.bulk_values` reads it. What a task's own code raises, or returns and
+cannot travel, is an answer of the task, and no trouble of the worker: `SystemExit` and
+`KeyboardInterrupt` among it.
+
+The values of a task's inputs are not handed to its handler yet: nothing submits such tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from pyrotask import payload
+from pyrotask.core.model import Failure, Payload
+from pyrotask.errors import PayloadError
+
+Result = list[Any]
+
+
+class Assigned(NamedTuple):
+    """A task that this worker may run."""
+
+    task: int
+    tag: str
+    attempt: int
+    payload: Payload
+    plain_answer: bool
+    """The result must be a plain value: a plain Pyro proxy waits for it."""
+    time_limit_s: float | None
+
+    @classmethod
+    def from_wire(cls, wire: list[Any]) -> Assigned:
+        """Read a task as the broker sends it."""
+        task, tag, attempt, (kind, buffers), plain_answer, time_limit_s, *_inputs = wire
+        return cls(task, tag, attempt, Payload(kind, tuple(buffers)), plain_answer, time_limit_s)
+
+    @property
+    def id(self) -> str:
+        """The task's id, as its submitter knows it."""
+        return f"{self.tag}_{self.task}"
+
+
+def run(task: Assigned, handlers: Mapping[str, Callable[..., Any]]) -> Result:
+    """Run the task, and return its result for the wire. Raises nothing that the task raises."""
+    try:
+        handler = handlers[task.tag]
+        parameters = payload.decode(task.payload)
+        value = _call(handler, parameters)
+        encoded = payload.encode_plain(value, "result") if task.plain_answer else payload.encode(value)
+    except BaseException as error:  # noqa: BLE001 - the task's code may raise anything
+        return _failed(task, payload.encode_error(_from_the_tasks_code(error)))
+    return [task.task, task.attempt, "value", [encoded.format, list(encoded.buffers)]]
+
+
+def too_large(result: Result, size: int, limit: int) -> Result:
+    """The result to hand in instead of one that no message can carry."""
+    task, attempt = result[:2]
+    error = PayloadError(
+        f"the result of task {task} could not be handed in: it has {size:,} bytes, and a message may have "
+        f"{limit:,} here, or fewer at the broker. Write it to a file and return its name, return less, or "
+        "raise max_message_bytes for the broker and its workers"
+    )
+    return _failure_to_wire(task, attempt, payload.encode_error(error))
+
+
+def size_of(result: Result) -> int:
+    """About how many bytes the result has in a message."""
+    if result[2] == "release":
+        return 0
+    return sum(map(len, result[3][1])) + sum(len(part) for part in result[4:] if isinstance(part, str))
+
+
+def _call(handler: Callable[..., Any], parameters: Any) -> Any:
+    # Exactly a tuple: a named tuple, say, is one value of its own.
+    return handler(*parameters) if type(parameters) is tuple else handler(parameters)
+
+
+def _from_the_tasks_code(error: BaseException) -> BaseException:
+    """The exception, its traceback without the frames of this file, if anything is left then."""
+    outermost = error.__traceback__
+    while outermost is not None and outermost.tb_frame.f_code.co_filename == __file__:
+        outermost = outermost.tb_next
+    return error if outermost is None else error.with_traceback(outermost)
+
+
+def _failed(task: Assigned, failure: Failure) -> Result:
+    return _failure_to_wire(task.task, task.attempt, failure)
+
+
+def _failure_to_wire(task: int, attempt: int, failure: Failure) -> Result:
+    error = [failure.error.format, list(failure.error.buffers)]
+    return [task, attempt, "error", error, failure.traceback, list(failure.type_names), failure.message]

@@ -1,0 +1,408 @@
+"""The supervisor of a node: it keeps its children running, and speaks for them.
+
+It runs no task and imports no module of the user's, so nothing that a task does can silence
+it. It sees each child's end at once, reports what that child had begun, and starts another; it
+beats for those that run (a stopped one does not); it ends tasks that reach their time limit;
+and it ends with all its children, whatever it is ended by.
+
+Everything is decided in one thread, `Supervisor._run`: it takes messages from an inbox, which
+everybody else (the children's watchers, the reporter, a signal handler) only puts into. That
+thread starts the children, since on Linux they are killed when it ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from pyrotask.config import Settings
+from pyrotask.errors import HandlerError
+from pyrotask.remote.proxy import BulkProxy
+from pyrotask.worker.begun import Begun, Goodbye, Number
+from pyrotask.worker.child import Orders
+from pyrotask.worker.offspring import Change, Offspring
+from pyrotask.worker.reporter import Reporter
+
+log = logging.getLogger("pyrotask.worker")
+
+BROKER_PATIENCE_S = 600.0
+"""How long a broker may be away before the node gives up: longer than any restart of one."""
+
+FAILURES_IN_A_ROW = 3
+"""How often a child may fail to get to work before the supervisor gives up: a file server may
+hang for a moment, and a missing module stays missing."""
+
+FIRST_DELAY_S = 0.25
+"""Before a child that did not get to work is started again; the next delays are twice as long."""
+
+SHORT_LIFE_S = 2.0
+"""A child that ends this soon, with no task begun, did not get to work."""
+
+FAREWELL_S = 2.0
+"""How long the last reports may take when everything has ended."""
+
+
+class ChildInfo(NamedTuple):
+    """A child at this moment."""
+
+    pid: int
+    process: int | None
+    """Its number at the broker, once it has registered."""
+    state: str
+    """``"starting"``, ``"idle"``, ``"running TASK, attempt N"`` or ``"stopped"``."""
+
+
+class Event(NamedTuple):
+    """Something that has happened to a child, or to the supervisor as a whole."""
+
+    kind: str
+    """``"started"``, ``"registered"``, ``"stopped"``, ``"continued"``, ``"ended"``,
+    ``"time limit"``; of the supervisor: ``"node registered"``, ``"draining"``."""
+    pid: int | None = None
+    process: int | None = None
+    detail: str = ""
+    """For ``"ended"``: ``"killed by signal 9 (SIGKILL) while running sqrt_17, attempt 2"``."""
+    tasks: tuple[str, ...] = ()
+    """For ``"ended"``: the ids of the tasks that the child had begun and not handed in."""
+    in_order: bool = True
+    """For ``"ended"``: False if the child was to go on."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a child runs, one after the other."""
+
+    child: Offspring | None = None
+    failures: int = 0
+    start_at: float = 0.0
+    has_registered: bool = False
+
+
+class Supervisor:
+    """Runs ``count`` children that compute for a broker.
+
+    Args:
+        where: the broker's label or address.
+        count: how many children; None: one for each core.
+        modules: where the handlers are, dotted names or files; see `handlers`.
+        settings: None: `Settings.load()`.
+        period_s: the sign of life that is promised to the broker.
+        info: what the broker shows about this node; None: the host's name.
+        on_event: called with each `Event`, in the supervisor's thread: it must be quick.
+
+    Use `run`, or `start` and `wait`. `drain` and `stop` may be called at any time, from any
+    thread or signal handler, also before the start, and again.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        count: int | None = None,
+        modules: Iterable[str] = (),
+        *,
+        settings: Settings | None = None,
+        period_s: float = 5.0,
+        info: str | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        number = (os.cpu_count() or 1) if count is None else count
+        if number < 1:
+            raise ValueError(f"a worker needs at least one child process, not {number}")
+        if not period_s > 0:
+            raise ValueError(f"the period must be greater than 0 s, not {period_s!r}")
+        self._where = where
+        self._modules = (modules,) if isinstance(modules, str) else tuple(modules)
+        self._settings = settings or Settings.load()
+        self._period_s = period_s
+        self._info = info or socket.gethostname()
+        self._on_event = on_event or (lambda _event: None)
+        self._places = [_Place() for _ in range(number)]
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._reporter: Reporter | None = None
+        self._node: Number | None = None
+        self._ending = False
+        self._end_at: float | None = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="pyrotask-supervisor", daemon=True)
+        self._is_over = threading.Event()
+
+    # --- the caller's side --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Connect, and start the children. Returns once the broker knows this node.
+
+        Raises:
+            HandlerError: no module was named.
+            ConnectError: there is no way to the broker.
+        """
+        if not self._modules:
+            raise HandlerError("no module was named: say where the handlers are with --module MODULE")
+        reporter = Reporter(
+            BulkProxy(self._where, self._settings),
+            self._period_s,
+            self._info,
+            alive=self._alive,
+            registered=lambda node: self._inbox.put(lambda: self._node_registered(node)),
+            given_up=lambda error: self._inbox.put(lambda: self._fail(error)),
+            patience_s=BROKER_PATIENCE_S,
+        )
+        try:
+            reporter.start()
+        except BaseException:
+            reporter.finish(0.0)
+            raise
+        self._reporter = reporter
+        self._thread.start()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Block until all children have ended. False: they have not, within the timeout.
+
+        Raises:
+            HandlerError: the children could not get to work; the text is their own.
+            ConnectError: the broker has been away for too long.
+        """
+        if not self._is_over.wait(timeout_s):
+            return False
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return True
+
+    def run(self) -> None:
+        """`start`, and `wait` until it was drained or stopped, or the task manager terminated."""
+        self.start()
+        self.wait()
+
+    def drain(self) -> None:
+        """Finish what runs, take nothing new, and end. Returns at once.
+
+        After `Settings.drain_timeout_s`, what still runs is given back.
+        """
+        self._inbox.put(self._drain)
+
+    def stop(self) -> None:
+        """End now: what runs is given back to the broker, unfinished. Returns at once."""
+        self._inbox.put(self._stop)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+        self._is_over.wait()
+        self._thread.join()
+
+    @property
+    def children(self) -> list[ChildInfo]:
+        """The children at this moment. Thread-safe."""
+        return [_info(child) for child in self._living()]
+
+    # --- the supervisor's thread ----------------------------------------------------------------
+
+    def _run(self) -> None:
+        bell, ring = os.pipe()
+        self._ring = ring
+        threading.Thread(target=self._listen, args=(bell,), name="pyrotask-bell", daemon=True).start()
+        try:
+            while not (self._ending and not any(self._living())):
+                self._start_children()
+                self._end_overdue()
+                try:
+                    self._inbox.get(timeout=self._seconds_to_next())()
+                except queue.Empty:
+                    continue
+        except Exception as error:  # noqa: BLE001 - the thread's outermost frame: whoever waits is told
+            self._error = error
+        finally:
+            try:
+                self._end_all()
+            finally:
+                os.close(ring)
+                self._reporter_().finish(FAREWELL_S)
+                self._is_over.set()
+
+    def _start_children(self) -> None:
+        if self._ending:
+            return
+        for place in self._places:
+            if place.child is None and time.monotonic() >= place.start_at:
+                place.has_registered = False
+                place.child = Offspring(self._orders, self._ring, self._node, self._child_changed)
+                self._tell("started", place.child)
+
+    def _orders(self, slate: int, rope: int) -> Orders:
+        return Orders(
+            where=self._where,
+            modules=self._modules,
+            settings=self._settings,
+            period_s=self._period_s,
+            info=self._info,
+            parent_pid=os.getpid(),
+            slate=slate,
+            rope=rope,
+            bell=self._ring,
+        )
+
+    def _seconds_to_next(self) -> float | None:
+        """Until something is due that nobody will tell us of."""
+        now = time.monotonic()
+        instants = [place.start_at for place in self._places if place.child is None and not self._ending]
+        if self._end_at is not None:
+            instants.append(self._end_at)
+        limits = (child.limit_at_ns() for child in self._living() if not child.is_over)
+        instants += [limit / 1e9 for limit in limits if limit is not None]
+        return max(0.0, min(instants) - now) if instants else None
+
+    def _end_overdue(self) -> None:
+        if self._end_at is not None and time.monotonic() >= self._end_at:
+            self._stop()
+        for child in self._living():
+            begun = None if child.is_over else child.overdue(time.monotonic_ns())
+            if begun is not None:
+                self._end_for_limit(child, begun)
+
+    def _end_for_limit(self, child: Offspring, begun: Begun) -> None:
+        if child.process is not None:
+            self._reporter_().time_limit_reached(child.process, begun.task, begun.attempt)
+        child.end()
+        self._tell("time limit", child, f"{begun.story} reached its time limit")
+
+    # --- what happens to the children -------------------------------------------------------------
+
+    def _child_changed(self, child: Offspring, change: Change) -> None:
+        """In another thread: pass it on."""
+        self._inbox.put(lambda: self._note(child, change))
+
+    def _note(self, child: Offspring, change: Change) -> None:
+        if change is Change.ENDED:
+            self._child_ended(child)
+        else:
+            self._tell(change.value, child)
+
+    def _child_ended(self, child: Offspring) -> None:
+        place = next(place for place in self._places if place.child is child)
+        place.child = None
+        child.let_go()
+        begun = child.slate.begun()
+        in_order = child.is_over or child.goodbye in (Goodbye.DRAINED, Goodbye.TERMINATED)
+        self._report_end(child, begun, in_order=in_order)
+        story = child.story()
+        tasks = tuple(f"{each.tag}_{each.task}" for each in begun)
+        ended = Event("ended", child.pid, _number(child), story, tasks, in_order)
+        self._on_event(ended)
+        if child.goodbye is Goodbye.TERMINATED:
+            self._ending = True
+        elif not in_order and not self._ending:
+            self._count_failure(place, child, worked=bool(begun))
+
+    def _report_end(self, child: Offspring, begun: list[Begun], *, in_order: bool) -> None:
+        if child.process is None:
+            return
+        if in_order:
+            self._reporter_().child_left(child.process)
+        else:
+            attempts = [[each.task, each.attempt] for each in begun]
+            self._reporter_().child_exited(child.process, attempts, child.story())
+
+    def _count_failure(self, place: _Place, child: Offspring, *, worked: bool) -> None:
+        """Did it get to work? If not, start the next one later, or give up."""
+        if worked or (child.process is not None and child.age_s > SHORT_LIFE_S):
+            place.failures = 0
+            return
+        place.failures += 1
+        if place.failures >= FAILURES_IN_A_ROW:
+            reason = child.slate.text or (
+                f"a child process ended before it got to work, {place.failures} times in a row: "
+                f"{child.story()}; what it printed stands above"
+            )
+            self._fail(HandlerError(reason))
+            return
+        place.start_at = time.monotonic() + FIRST_DELAY_S * 2 ** (place.failures - 1)
+
+    def _listen(self, bell: int) -> None:
+        """In a thread of its own: a child has rung. Ends when nobody has the bell any more."""
+        while os.read(bell, 4096):
+            self._inbox.put(self._look)
+        os.close(bell)
+
+    def _look(self) -> None:
+        """A child has registered, or waits to; or begun a task with a limit, which the loop sees itself."""
+        for place in self._places:
+            child = place.child
+            if child is None:
+                continue
+            if child.process is None:
+                self._reporter_().beat_soon()
+            elif not place.has_registered:
+                place.has_registered = True
+                self._tell("registered", child)
+
+    # --- what happens to us -----------------------------------------------------------------------
+
+    def _node_registered(self, node: Number) -> None:
+        self._node = node
+        for child in self._living():
+            child.slate.node = node
+        self._on_event(Event("node registered", process=node.number))
+
+    def _drain(self) -> None:
+        if self._ending:
+            return
+        self._ending = True
+        self._end_at = time.monotonic() + self._settings.drain_timeout_s
+        self._on_event(Event("draining"))
+        for child in self._living():
+            child.drain()
+
+    def _stop(self) -> None:
+        self._ending, self._end_at = True, None
+        for child in self._living():
+            child.end()
+
+    def _fail(self, error: Exception) -> None:
+        self._error = self._error or error
+        self._stop()
+
+    def _end_all(self) -> None:
+        """Whatever happened: no child is left, and each one's end is reported."""
+        self._stop()
+        while any(self._living()):
+            self._inbox.get()()
+
+    def _living(self) -> Iterator[Offspring]:
+        return (child for child in [place.child for place in self._places] if child is not None)
+
+    def _alive(self) -> list[Number]:
+        """In the reporter's thread: whom we vouch for."""
+        processes = (child.process for child in self._living() if not child.is_stopped)
+        return [process for process in processes if process is not None]
+
+    def _reporter_(self) -> Reporter:
+        assert self._reporter is not None
+        return self._reporter
+
+    def _tell(self, kind: str, child: Offspring, detail: str = "") -> None:
+        self._on_event(Event(kind, child.pid, _number(child), detail))
+
+
+def _number(child: Offspring) -> int | None:
+    return None if child.process is None else child.process.number
+
+
+def _info(child: Offspring) -> ChildInfo:
+    if child.is_stopped:
+        state = "stopped"
+    elif child.process is None:
+        state = "starting"
+    else:
+        running = child.slate.running
+        state = "idle" if running is None else f"running {running.story}"
+    return ChildInfo(child.pid, _number(child), state)

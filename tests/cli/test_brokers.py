@@ -1,0 +1,201 @@
+"""`serve`, `status`, `list` and `stop`, with real brokers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pyrotask
+from pyrotask import Server, TaskManagerTermination
+from pyrotask.cli import main
+from pyrotask.remote.discovery import ConnectionFile
+from tests.cli import commands
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(label="pi", name_server="off") as server:
+        yield server
+
+
+def document(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert main(arguments) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+# --- serve ------------------------------------------------------------------------------------
+
+
+def test_serve_says_where_it_is_and_what_to_type() -> None:
+    with commands.Running("serve", "my pi", "--name-server", "off") as broker:
+        broker.line(containing="broker my pi listens on 127.0.0.1:")
+        broker.line(containing="pyrotask worker 'my pi' -n")
+        broker.line(containing="pyrotask serve 'my pi' --host 0.0.0.0 --port 9091 --key-file FILE")
+        broker.line(containing="pyrotask stop 'my pi'")
+
+
+def test_serve_for_other_machines_tells_of_the_key_and_the_firewall(tmp_path: Path) -> None:
+    key = tmp_path / "pi.key"
+    with commands.Running(
+        "serve", "pi", "--name-server", "off", "--host", "127.0.0.2", "--key-file", str(key)
+    ) as broker:
+        broker.line(containing="127.0.0.2")
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_serve_in_order(number: signal.Signals) -> None:
+    with commands.Running("serve", "pi", "--name-server", "off", "--json") as broker:
+        broker.event("serving")
+        manager = pyrotask.connect("pi")
+        waits = threading.Thread(target=_is_told_of_the_end, args=(manager,))
+        waits.start()
+        broker.process.send_signal(number)
+        result = broker.end()
+        waits.join()
+    assert result.code == 0
+    assert "Traceback" not in result.err
+    assert json.loads(result.out.splitlines()[-1])["why"] == number.name
+    assert ConnectionFile.list_all(Path(os.environ["PYROTASK_RUNTIME_DIR"])) == []
+
+
+def _is_told_of_the_end(manager: pyrotask.remote.proxy.TaskManagerProxy) -> None:
+    manager._pyroClaimOwnership()
+    with contextlib.suppress(TaskManagerTermination, ConnectionError), manager:
+        manager.getAnyTask()
+
+
+def test_serve_ends_when_it_is_terminated_and_everything_is_collected() -> None:
+    with commands.Running("serve", "pi", "--name-server", "off", "--json") as broker:
+        broker.event("serving")
+        with pyrotask.connect("pi") as manager:
+            manager.addTaskRequest("sqrt", (2.0,))
+            task, _, _ = manager.getAnyTask()
+            manager.terminate()
+            manager.storeResult(task, 1.4)
+            assert manager.getAnyResult() == ("sqrt_0", "sqrt", 1.4)
+        result = broker.end()
+    assert result.code == 0
+    assert json.loads(result.out.splitlines()[-1])["why"] == "it was terminated"
+
+
+# --- status -----------------------------------------------------------------------------------
+
+
+def test_status_counts_tasks_by_tag(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    manager = server.task_manager
+    for number in range(3):
+        manager.addTaskRequest("sqrt", (number,))
+    manager.addTaskRequest("cube", (1,))
+    manager.getTaskWithTag("sqrt")
+    printed = lines(capsys, "status", "pi")
+    assert "  tag   waiting  running  finished" in printed
+    assert "  sqrt        2        1         0" in printed
+    assert "  cube        1        0         0" in printed
+
+
+def test_status_shows_processes_and_what_they_run(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    process = server.task_manager.registerProcess(info="node 7")
+    server.task_manager.addTaskRequest("sqrt", (2,))
+    server.task_manager.getAnyTask(process)
+    [line] = [line for line in lines(capsys, "status", "pi") if "node 7" in line]
+    assert "sqrt_0" in line
+
+
+def test_status_says_why_tasks_wait_and_what_to_do(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.task_manager.addTaskRequest("sqrt", (2,))
+    printed = lines(capsys, "status", "pi")
+    assert "  1 task tagged sqrt waits; no worker is registered" in printed
+    assert printed[-1] == "  start a worker: pyrotask worker pi -n 2 --module MODULE"
+
+
+def test_status_of_the_only_broker_needs_no_label(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert document(capsys, "status")["label"] == "pi"
+
+
+def test_status_takes_an_address_too(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert document(capsys, "status", server.address)["label"] == "pi"
+
+
+def test_watching_ends_with_ctrl_c_and_exit_code_130(server: Server) -> None:
+    with commands.Running("status", "pi", "--watch", "0.05") as watching:
+        for _ in range(3):
+            watching.line(containing="pi: serving")
+        watching.interrupt()
+        result = watching.end()
+    assert (result.code, result.err) == (130, "")
+
+
+# --- list -------------------------------------------------------------------------------------
+
+
+def test_list_tells_who_answers(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    [broker] = document(capsys, "list")["brokers"]
+    assert (broker["label"], broker["address"], broker["state"]) == ("pi", server.address, "answers")
+    assert broker["pid"] == os.getpid()
+
+
+def test_list_tells_who_does_not(server: Server, capsys: pytest.CaptureFixture[str], free_port: int) -> None:
+    ConnectionFile(
+        label="dead", host="127.0.0.1", port=free_port, pid=1, hostname="here", lineage="x",
+        started_at=time.time(), version="0.1.0",
+    ).write(Path(os.environ["PYROTASK_RUNTIME_DIR"]))  # fmt: skip
+    states = {broker["label"]: broker["state"] for broker in document(capsys, "list")["brokers"]}
+    assert states == {"dead": "no answer", "pi": "answers"}
+
+
+def test_list_names_the_key_file_to_copy(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    key = tmp_path / "pi.key"
+    with Server(label="pi", name_server="off", key_file=key):
+        [broker] = document(capsys, "list")["brokers"]
+    assert (broker["key_file"], broker["state"]) == (str(key), "answers")
+
+
+def test_an_empty_list_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "start one with `pyrotask serve LABEL`" in lines(capsys, "list")
+
+
+# --- stop -------------------------------------------------------------------------------------
+
+
+def test_stop_terminates_and_tells_what_there_was(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    server.task_manager.addTaskRequest("sqrt", (2,))
+    assert lines(capsys, "stop", "pi") == [
+        "pi is terminated; tasks: 1 waiting, 0 running, 0 not collected yet"
+    ]
+    with pytest.raises(TaskManagerTermination):
+        server.task_manager.addTaskRequest("sqrt", (2,))
+
+
+def test_stop_may_be_repeated(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not document(capsys, "stop", "pi")["already"]
+    assert document(capsys, "stop", "pi")["already"]
+
+
+def test_stop_ends_serve() -> None:
+    with commands.Running("serve", "pi", "--name-server", "off", "--json") as broker:
+        broker.event("serving")
+        assert commands.run("stop", "pi").code == 0
+        assert broker.end().code == 0
+
+
+def test_quiet_says_nothing(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["list"], ["status", "pi"], ["stop", "pi"]):
+        assert main([*command, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,148 @@
+"""The mistakes of the first hour: each is told in a sentence that has the next command to type."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyrotask import Server, TaskManager
+from pyrotask.cli import main
+from pyrotask.errors import PayloadError
+from tests.cli import commands
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(label="molecules", name_server="off") as server:
+        yield server
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command says that fails, in one line."""
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize(
+    "command", [("status",), ("stop",), ("worker", "--module", "pyrotask.demo.analysis")]
+)
+def test_no_broker(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    text = refusal(capsys, command[0], "pi", *command[1:])
+    assert "no broker of label 'pi' was found" in text
+    assert "`pyrotask serve pi`" in text
+
+
+def test_no_broker_at_an_address(capsys: pytest.CaptureFixture[str], free_port: int) -> None:
+    text = refusal(capsys, "status", f"127.0.0.1:{free_port}")
+    assert f"127.0.0.1:{free_port}" in text
+    assert "`pyrotask list`" in text
+
+
+def test_a_wrong_label(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Did you mean `molecules`?" in refusal(capsys, "status", "molecule")
+
+
+def test_a_label_far_from_any_is_no_guess(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Did you mean" not in refusal(capsys, "status", "pi")
+
+
+def test_no_label_and_several_brokers(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    with Server(label="my atoms", name_server="off"):
+        text = refusal(capsys, "status")
+    assert "`pyrotask status molecules`" in text
+    assert "`pyrotask status 'my atoms'`" in text
+
+
+def test_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        text = refusal(capsys, "serve", "pi", "--port", str(port), "--name-server", "off")
+    assert str(port) in text
+    assert "--port" in text
+
+
+def test_a_label_that_is_held(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    text = refusal(capsys, "serve", "molecules", "--name-server", "off")
+    assert "'molecules' is held" in text
+    assert "pyrotask stop molecules" in text
+
+
+def test_no_name_server_where_one_is_required(capsys: pytest.CaptureFixture[str], free_port: int) -> None:
+    text = refusal(capsys, "serve", "pi", "--name-server", f"127.0.0.1:{free_port}")
+    assert "`pyro5-ns`" in text
+
+
+def test_a_public_address_without_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    text = refusal(capsys, "serve", "pi", "--host", "0.0.0.0", "--name-server", "off")
+    assert "`pyrotask serve pi --host 0.0.0.0 --key-file FILE`" in text
+
+
+def test_a_broker_that_asks_for_its_key(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server(label="pi", name_server="off", key_file=tmp_path / "pi.key") as server:
+        # As on another machine: no connection file tells where the key is.
+        text = refusal(capsys, "status", server.address)
+    assert "--key-file" in text
+
+
+def test_a_module_that_is_not_there(server: Server) -> None:
+    result = commands.run("worker", "molecules", "-n", "1", "--module", "my_tsaks")
+    assert result.code == 1
+    assert "module 'my_tsaks' was not found" in result.err
+    assert "--module path/to/my_tasks.py" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_module_without_a_handler(server: Server) -> None:
+    result = commands.run("worker", "molecules", "-n", "1", "--module", "colorsys")
+    assert result.code == 1
+    assert "`@handler`" in result.err
+
+
+def test_a_tag_that_no_worker_has_a_handler_for(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    server.task_manager.addTaskRequest("sqrt", (2.0,))
+    with commands.Running(
+        "worker", "molecules", "-n", "1", "--module", "pyrotask.demo.analysis", "--json"
+    ) as worker:
+        worker.event("registered")
+        assert main(["status"]) == 0
+    assert "1 task tagged sqrt waits; the only worker has no handler for it" in capsys.readouterr().out
+
+
+def test_a_broker_of_another_version(capsys: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "import pyrotask, sys; from pyrotask.remote import bulk\n"
+        "bulk.WIRE, pyrotask.__version__ = 99, '9.9.9'\n"
+        "with pyrotask.Server(label='pi', name_server='off') as server:\n"
+        "    print(server.address, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        text = refusal(capsys, "status", "pi")
+        other.communicate()
+    assert "9.9.9" in text
+    assert "`pip install pyrotask==9.9.9`" in text
+
+
+def test_a_value_that_cannot_be_pickled() -> None:
+    with (
+        TaskManager() as manager,
+        Path(__file__).open(encoding="utf-8") as file,
+        pytest.raises(PayloadError, match=r"TextIOWrapper") as refused,
+    ):
+        manager.addTaskRequest("read", ({"from": file},))
+    assert "path" in str(refused.value) or "send" in str(refused.value)

@@ -1,0 +1,129 @@
+"""`pyrotask worker`: what it tells of its children, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyrotask import Server
+from tests.cli import commands
+
+TASKS = """
+import os, time
+from pathlib import Path
+
+def do_square(x):
+    return x * x
+
+def do_report_and_wait(path):
+    Path(path).write_text(str(os.getpid()))
+    while Path(path).exists():
+        time.sleep(0.01)
+    return "done"
+
+def do_leave(code):
+    os._exit(code)
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    (tmp_path / "some_tasks.py").write_text(TASKS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with Server(label="pi", name_server="off") as server:
+        yield server
+
+
+def worker(*arguments: str) -> commands.Running:
+    return commands.Running("worker", "pi", "-n", "1", "--module", "some_tasks", *arguments)
+
+
+def test_it_computes_until_the_broker_is_terminated(server: Server) -> None:
+    manager = server.task_manager
+    manager.addTaskRequest("square", (7,))
+    with worker() as running:
+        assert manager.getAnyResult(timeout=commands.PATIENCE_S) == ("square_0", "square", 49)
+        manager.terminate()
+        result = running.end()
+    assert result.code == 0
+    assert result.out.endswith("ended: the broker is terminated; 1 processes started, 0 died\n")
+
+
+def test_a_child_that_is_killed_is_told_with_signal_and_task(server: Server, tmp_path: Path) -> None:
+    manager, file = server.task_manager, tmp_path / "running"
+    manager.addTaskRequest("report_and_wait", (str(file),))
+    with worker("--json") as running:
+        first = running.event("registered")["pid"]
+        _wait_for(file)
+        os.kill(first, signal.SIGKILL)
+        ended = running.event("ended")
+        assert ended["tasks"] == ["report_and_wait_0"]
+        assert "killed by signal 9 (SIGKILL) while running report_and_wait_0, attempt 1" in ended["detail"]
+        assert running.event("registered")["pid"] != first
+        file.unlink()
+        assert manager.getAnyResult(timeout=commands.PATIENCE_S)[2] == "done"
+        manager.terminate()
+        assert running.end().code == 0
+
+
+def test_a_child_that_exits_is_told_with_its_exit_code(server: Server) -> None:
+    server.task_manager.addTaskRequest("leave", (3,))
+    with worker() as running:
+        line = running.line(containing="ended:")
+    assert "exit code 3 while running leave_0, attempt 1" in line
+
+
+def test_ctrl_c_lets_it_finish_what_runs(server: Server, tmp_path: Path) -> None:
+    manager, file = server.task_manager, tmp_path / "running"
+    manager.addTaskRequest("report_and_wait", (str(file),))
+    with worker("--json") as running:
+        _wait_for(file)
+        running.interrupt()
+        running.event("draining")
+        file.unlink()
+        assert manager.getAnyResult(timeout=commands.PATIENCE_S)[2] == "done"
+        result = running.end()
+    assert result.code == 0
+    assert "Traceback" not in result.err
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_the_task_is_free(server: Server, tmp_path: Path) -> None:
+    manager, file = server.task_manager, tmp_path / "running"
+    manager.addTaskRequest("report_and_wait", (str(file),))
+    with worker("--json") as running:
+        _wait_for(file)
+        running.interrupt()
+        running.event("draining")
+        running.interrupt()
+        result = running.end()
+    assert result.code == 130
+    assert "Traceback" not in result.err
+    assert manager.getAnyTask(timeout=commands.PATIENCE_S)[0] == "report_and_wait_0"
+
+
+def test_it_ends_with_its_parent_when_it_is_tethered(server: Server) -> None:
+    with worker("--tether", "--json") as running:
+        running.event("registered")
+        assert running.process.stdin is not None
+        running.process.stdin.close()
+        running.end()
+        running.process.stdin = open(os.devnull, "w")  # noqa: SIM115, PTH123 - closed by Running
+
+
+def test_each_event_is_a_document(server: Server) -> None:
+    with worker("--json") as running:
+        running.event("registered")
+        server.task_manager.terminate()
+        rest = running.end().out.splitlines()
+    assert "ended" in [json.loads(line)["event"] for line in rest]
+
+
+def _wait_for(file: Path) -> None:
+    """Until the task runs, and has written this."""
+    while not file.exists() or not file.read_text(encoding="utf-8"):
+        os.sched_yield()

@@ -1,0 +1,167 @@
+"""A new run over what a journal has kept: work goes on, and everybody has to be heard."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyrotask.core.machine import Machine
+from pyrotask.core.model import SECOND, Kind, Limits, Options, State
+from tests.core.world import World
+
+GRACE_S = Limits().recovery_grace_ns / SECOND
+
+
+def restart(world: World) -> None:
+    """Another run, from nothing but the events of the last."""
+    world.machine = Machine(state=world.replayed())
+    world.do(world.machine.start(world.now, "test"))
+    world.replayed()
+
+
+def test_a_replay_comes_to_the_same_state() -> None:
+    world = World()
+    connection = world.connect()
+    node = world.register_node(connection=connection)
+    process = world.register(1, node=node, connection=connection)
+    session = world.open_session()
+    world.run(session=session)
+    source = world.submit(options=Options(priority=1))
+    world.submit("b", inputs=[source])
+    world.take(process=process)
+    world.do(world.machine.store_data({"x": world.machine.state.tasks[source].payload}))
+
+    assert world.replayed().image() == world.machine.state.image()
+
+
+@pytest.mark.parametrize(("period_s", "grace_s"), [(None, GRACE_S), (1, GRACE_S), (60, 240)])
+@pytest.mark.parametrize("kind", Kind)
+def test_every_process_has_to_be_heard_within_the_grace_or_its_periods(
+    kind: Kind, period_s: float | None, grace_s: float
+) -> None:
+    world = World()
+    process = world.register(period_s, kind=kind, connection=world.connect())
+    restart(world)
+    world.pass_time(grace_s, ns=-1)
+    assert world.is_registered(process)
+    world.pass_time(ns=1)
+
+    assert not world.is_registered(process)
+
+
+def test_a_process_that_was_heard_keeps_its_task() -> None:
+    world = World()
+    worker, task = world.register(kind=Kind.WORKER, connection=world.connect()), world.submit()
+    world.take(process=worker)
+    restart(world)
+    world.pass_time(GRACE_S / 2)
+    world.machine.ping(world.now, worker, world.connect())
+    world.do(world.machine.hold_only(world.now, worker, {task: 1}))
+    world.pass_time(1000)
+
+    assert world.state(task) is State.RUNNING
+
+
+def test_a_process_of_our_own_process_that_is_heard_again_lives_there() -> None:
+    world = World()
+    master = world.register()
+    restart(world)
+    assert world.machine.ping(world.now, master)
+    world.pass_time(1e6)
+
+    assert world.is_registered(master)
+
+
+def test_a_stall_after_a_restart_does_not_count_either() -> None:
+    world = World()
+    process = world.register(connection=world.connect())
+    restart(world)
+    world.machine.postpone_liveness(100 * SECOND)
+    world.pass_time(100 + GRACE_S - 1)
+
+    assert world.is_registered(process)
+
+
+def test_a_supervisor_has_to_be_heard_too() -> None:
+    world = World()
+    connection = world.connect()
+    heard, silent = world.register_node(), world.register_node()
+    restart(world)
+    connection = world.connect()
+    for _ in range(40):
+        world.pass_time(1)
+        if heard in world.machine.state.nodes:
+            world.beat(heard, connection=connection)
+
+    assert set(world.machine.state.nodes) == {heard}
+    assert silent not in world.machine.presence.nodes
+
+
+def test_anonymous_leases_are_released() -> None:
+    world = World()
+    tasks = [world.submit(), world.submit()]
+    world.lease(count=2)
+    restart(world)
+
+    assert world.waiting() == tasks
+
+
+def test_what_was_scheduled_is_due_at_its_instant() -> None:
+    world = World()
+    task = world.submit(due_at=world.now + SECOND)
+    restart(world)
+    assert world.state(task) is State.SCHEDULED
+    world.pass_time(1)
+
+    assert world.waiting() == [task]
+
+
+def test_a_time_limit_counts_on() -> None:
+    world = World()
+    process = world.register(60, connection=world.connect())
+    task = world.submit(options=Options(time_limit_ns=20 * SECOND))
+    world.take(process=process)
+    world.pass_time(10)
+    restart(world)
+    world.pass_time(10)
+
+    assert world.state(task) is State.FAILED
+
+
+def test_answers_whose_arrival_nobody_can_tell_of_come_again_in_their_order() -> None:
+    world = World()
+    tasks = [world.run() for _ in range(3)]
+    world.collect(final=False)
+    world.collect(final=False)
+    restart(world)
+
+    assert [world.collected() for _ in tasks] == tasks
+
+
+def test_what_a_session_was_handed_is_its_own_to_tell() -> None:
+    world = World()
+    session = world.open_session()
+    task = world.run(session=session)
+    world.collect(session=session, final=False)
+    restart(world)
+    assert world.collect(session=session) is None
+    world.do(world.machine.acknowledge(task))
+
+    assert world.state(task) is None
+
+
+def test_numbers_go_on_where_they_were() -> None:
+    world = World()
+    world.submit()
+    world.register()
+    session = world.open_session()
+    restart(world)
+
+    assert (world.submit(), world.register(), world.open_session()) == (1, 1, session + 1)
+
+
+def test_a_terminated_manager_stays_terminated() -> None:
+    world = World()
+    world.do(world.machine.terminate(world.now))
+    restart(world)
+
+    assert world.machine.state.terminated

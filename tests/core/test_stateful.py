@@ -1,0 +1,399 @@
+"""Any sequence of commands keeps every invariant, loses nothing, and can be replayed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
+from pyrotask.core.invariants import check
+from pyrotask.core.machine import Parked, Step
+from pyrotask.core.model import (
+    FINISHED,
+    PUBLIC,
+    SECOND,
+    Answer,
+    Cause,
+    Delivery,
+    Ended,
+    Kind,
+    Limits,
+    Options,
+    RetryPolicy,
+    Success,
+)
+from pyrotask.errors import Refused, TaskManagerTermination
+from tests.core.world import ERROR, OBJECT, VALUE, World
+
+TAGS = st.sampled_from(["a", "b", "c"])
+SOME_TAGS = st.none() | st.frozensets(TAGS, min_size=1)
+PAYLOADS = st.sampled_from([VALUE, OBJECT])
+OPTIONS = st.builds(
+    Options,
+    priority=st.integers(-1, 1),
+    retry=st.builds(RetryPolicy, retries=st.integers(0, 2), delay_ns=st.integers(0, 5 * SECOND)),
+    time_limit_ns=st.none() | st.integers(1, 40 * SECOND),
+    max_crashes=st.none() | st.integers(0, 2),
+    max_losses=st.none() | st.integers(0, 2),
+)
+PERIODS_S = st.none() | st.floats(0.2, 120)
+
+
+class AnyStory(RuleBasedStateMachine):
+    """Commands in any order, also senseless ones: those must be refused and change nothing."""
+
+    tasks = Bundle("tasks")
+    processes = Bundle("processes")
+    connections = Bundle("connections")
+    nodes = Bundle("nodes")
+    sessions = Bundle("sessions")
+    wants = Bundle("wants")
+    leases = Bundle("leases")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(Limits(max_waiting=30))
+        self.machine = self.world.machine
+        self.submitted: set[int] = set()
+        self.delivered: set[int] = set()
+        self.forgotten: set[int] = set()
+        self.callers = 0
+
+    def do(self, command: Any, *args: Any, **options: Any) -> Any:
+        before = self.machine.state.image()
+        answered = len(self.world.answers)
+        try:
+            result = command(*args, **options)
+        except (Refused, TaskManagerTermination, ValueError):
+            assert self.machine.state.image() == before, "a refused call changed something"
+            assert not self.machine.in_step
+            return None
+        reply = self.world.do(result) if isinstance(result, Step) else result
+        for answer in [reply, *list(self.world.answers.values())[answered:]]:
+            self.note(answer)
+        return reply
+
+    def note(self, reply: object) -> None:
+        if isinstance(reply, Answer):
+            assert isinstance(reply.outcome, (Success, Ended))
+            assert reply.task not in self.delivered, "answered twice"
+            self.delivered.add(reply.task)
+
+    def caller(self, waits: bool) -> str | None:
+        self.callers += 1
+        return f"caller {self.callers}" if waits else None
+
+    # --- who takes part -----------------------------------------------------------------
+
+    @rule(target=connections)
+    def connect(self) -> int:
+        return self.machine.connect()
+
+    @rule(connection=consumes(connections))
+    def disconnect(self, connection: Any) -> None:
+        self.do(self.machine.disconnect, self.world.now, connection)
+
+    @rule(connection=connections)
+    def hear(self, connection: Any) -> None:
+        self.machine.hear(self.world.now, connection)
+
+    @rule(
+        target=processes,
+        period=PERIODS_S,
+        kind=st.sampled_from(Kind),
+        node=st.none() | nodes,
+        connection=st.none() | connections,
+    )
+    def register(self, period: float | None, kind: Kind, node: Any, connection: Any) -> Any:
+        period_ns = None if period is None else int(period * SECOND)
+        number = self.do(
+            self.machine.register,
+            self.world.now,
+            period_ns=period_ns,
+            kind=kind,
+            node=node,
+            connection=connection,
+        )
+        return multiple() if number is None else number
+
+    @rule(process=processes)
+    def unregister(self, process: Any) -> None:
+        self.do(self.machine.unregister, self.world.now, process)
+
+    @rule(process=processes, connection=st.none() | connections)
+    def ping(self, process: Any, connection: Any) -> None:
+        known = process in self.machine.state.processes
+        assert self.do(self.machine.ping, self.world.now, process, connection) is known
+
+    @rule(target=nodes, connection=st.none() | connections)
+    def register_node(self, connection: Any) -> Any:
+        return self.do(
+            self.machine.register_node, self.world.now, period_ns=SECOND, info="", connection=connection
+        )
+
+    @rule(node=nodes, alive=st.lists(processes, max_size=2), connection=st.none() | connections)
+    def beat(self, node: Any, alive: list[Any], connection: Any) -> None:
+        self.do(self.machine.beat, self.world.now, node, alive, connection)
+
+    @rule(node=nodes)
+    def unregister_node(self, node: Any) -> None:
+        self.do(self.machine.unregister_node, node)
+
+    @rule(process=processes, data=st.data())
+    def child_exited(self, process: Any, data: st.DataObject) -> None:
+        known = self.machine.state.processes.get(process)
+        held = [] if known is None else list(known.tasks)
+        begun = {n: self.machine.state.tasks[n].attempt for n in held if data.draw(st.booleans())}
+        self.do(self.machine.child_exited, self.world.now, process, begun, "signal 9")
+
+    # --- tasks ----------------------------------------------------------------------------
+
+    @rule(
+        target=tasks,
+        tag=TAGS,
+        payload=PAYLOADS,
+        options=OPTIONS,
+        session=st.just(PUBLIC) | sessions,
+        wait_s=st.none() | st.integers(-1, 10),
+        inputs=st.lists(tasks, max_size=3),
+        process=st.none() | processes,
+    )
+    def submit(
+        self,
+        tag: str,
+        payload: Any,
+        options: Options,
+        session: Any,
+        wait_s: int | None,
+        inputs: list[Any],
+        process: Any,
+    ) -> Any:
+        due_at = None if wait_s is None else self.world.now + wait_s * SECOND
+        number = self.do(
+            self.machine.submit,
+            self.world.now,
+            tag,
+            payload,
+            options=options,
+            session=session,
+            due_at=due_at,
+            inputs=inputs,
+            process=process,
+        )
+        if number is None:
+            return multiple()
+        self.submitted.add(number)
+        return number
+
+    @rule(
+        target=leases,
+        tags=SOME_TAGS,
+        process=st.none() | processes,
+        connection=st.none() | connections,
+        plain_only=st.booleans(),
+        count=st.integers(1, 3),
+    )
+    def poll(self, tags: Any, process: Any, connection: Any, plain_only: bool, count: int) -> Any:
+        reply = self.do(
+            self.machine.lease,
+            self.world.now,
+            tags=tags,
+            process=process,
+            connection=connection,
+            plain_only=plain_only,
+            count=count,
+        )
+        return multiple(*reply) if isinstance(reply, tuple) else multiple()
+
+    @rule(
+        target=wants,
+        tags=SOME_TAGS,
+        process=st.none() | processes,
+        connection=st.none() | connections,
+        plain_only=st.booleans(),
+        timeout_s=st.none() | st.integers(0, 10),
+    )
+    def ask(self, tags: Any, process: Any, connection: Any, plain_only: bool, timeout_s: Any) -> Any:
+        timeout_at = None if timeout_s is None else self.world.now + timeout_s * SECOND
+        reply = self.do(
+            self.machine.lease,
+            self.world.now,
+            tags=tags,
+            process=process,
+            connection=connection,
+            plain_only=plain_only,
+            caller=self.caller(True),
+            timeout_at=timeout_at,
+        )
+        return reply.want if isinstance(reply, Parked) else multiple()
+
+    @rule(want=wants)
+    def withdraw(self, want: Any) -> None:
+        self.do(self.machine.withdraw, self.world.now, want)
+
+    @rule(lease=leases)
+    def undo_lease(self, lease: Any) -> None:
+        self.do(self.machine.undo_lease, self.world.now, lease.task, lease.attempt)
+
+    @rule(process=processes, held=st.lists(leases, max_size=3))
+    def hold_only(self, process: Any, held: list[Any]) -> None:
+        named = {lease.task: lease.attempt for lease in held}
+        self.do(self.machine.hold_only, self.world.now, process, named)
+
+    @rule(lease=leases, value=PAYLOADS, attempt=st.booleans(), connection=st.none() | connections)
+    def succeed(self, lease: Any, value: Any, attempt: bool, connection: Any) -> None:
+        named = lease.attempt if attempt else None
+        self.do(self.machine.succeed, self.world.now, lease.task, value, attempt=named, connection=connection)
+
+    @rule(lease=leases, process=st.none() | processes, connection=st.none() | connections)
+    def fail(self, lease: Any, process: Any, connection: Any) -> None:
+        self.do(
+            self.machine.fail,
+            self.world.now,
+            lease.task,
+            ERROR,
+            attempt=lease.attempt,
+            process=process,
+            connection=connection,
+        )
+
+    @rule(
+        lease=leases, cause=st.sampled_from([Cause.RETURNED, Cause.NOT_BEGUN]), process=st.none() | processes
+    )
+    def give_back(self, lease: Any, cause: Cause, process: Any) -> None:
+        self.do(self.machine.give_back, self.world.now, lease.task, cause=cause, process=process)
+
+    @rule(lease=leases, process=processes)
+    def reach_time_limit(self, lease: Any, process: Any) -> None:
+        self.do(self.machine.reach_time_limit, self.world.now, lease.task, lease.attempt, process)
+
+    @rule(task=tasks)
+    def cancel(self, task: Any) -> None:
+        self.do(self.machine.cancel, self.world.now, task)
+
+    @rule(task=tasks)
+    def retry(self, task: Any) -> None:
+        self.do(self.machine.retry, self.world.now, task)
+
+    @rule(task=tasks)
+    def forget(self, task: Any) -> None:
+        if self.do(self.machine.forget, self.world.now, task):
+            self.forgotten.add(task)
+
+    # --- answers --------------------------------------------------------------------------
+
+    @rule(
+        session=st.just(PUBLIC) | sessions,
+        tag=st.none() | TAGS,
+        plain_only=st.booleans(),
+        final=st.booleans(),
+    )
+    def collect(self, session: Any, tag: str | None, plain_only: bool, final: bool) -> None:
+        self.do(
+            self.machine.collect,
+            self.world.now,
+            session=session,
+            tag=tag,
+            plain_only=plain_only,
+            final=final,
+        )
+
+    @rule(
+        target=wants,
+        session=st.just(PUBLIC) | sessions,
+        tag=st.none() | TAGS,
+        plain_only=st.booleans(),
+        connection=st.none() | connections,
+    )
+    def wait_for_answer(self, session: Any, tag: str | None, plain_only: bool, connection: Any) -> Any:
+        reply = self.do(
+            self.machine.collect,
+            self.world.now,
+            session=session,
+            tag=tag,
+            plain_only=plain_only,
+            connection=connection,
+            caller=self.caller(True),
+            final=False,
+        )
+        return reply.want if isinstance(reply, Parked) else multiple()
+
+    @rule(task=tasks)
+    def acknowledge(self, task: Any) -> None:
+        self.do(self.machine.acknowledge, task)
+
+    @rule(task=tasks)
+    def undo_delivery(self, task: Any) -> None:
+        record = self.machine.state.tasks.get(task)
+        if record is not None and record.delivery is Delivery.HANDED_OUT:
+            self.delivered.discard(task)
+        self.do(self.machine.undo_delivery, self.world.now, task)
+
+    @rule(target=sessions)
+    def open_session(self) -> int:
+        return self.world.open_session()
+
+    @rule(session=consumes(sessions))
+    def end_session(self, session: Any) -> None:
+        mine = {n for n, t in self.machine.state.tasks.items() if t.session == session}
+        self.do(self.machine.end_session, self.world.now, session)
+        self.forgotten |= mine
+
+    @rule(label=TAGS, value=PAYLOADS)
+    def store_data(self, label: str, value: Any) -> None:
+        self.do(self.machine.store_data, {label: value})
+
+    @rule(label=TAGS)
+    def delete_data(self, label: str) -> None:
+        self.do(self.machine.delete_data, label)
+
+    # --- time -----------------------------------------------------------------------------
+
+    @rule(seconds=st.floats(0, 60))
+    def pass_time(self, seconds: float) -> None:
+        self.world.now += int(seconds * SECOND)
+        self.do(self.machine.tick, self.world.now)
+
+    @rule(seconds=st.floats(0, 60))
+    def stall(self, seconds: float) -> None:
+        by = int(seconds * SECOND)
+        self.world.now += by
+        self.machine.postpone_liveness(by)
+        self.do(self.machine.tick, self.world.now)
+
+    @rule(dice=st.integers(0, 9))
+    def terminate(self, dice: int) -> None:
+        if dice == 0:
+            self.do(self.machine.terminate, self.world.now)
+
+    # --- what always holds ------------------------------------------------------------------
+
+    @invariant()
+    def every_index_is_true(self) -> None:
+        check(self.machine)
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        here = set(self.machine.state.tasks)
+        assert here <= self.submitted
+        assert self.submitted - here <= self.delivered | self.forgotten
+
+    def teardown(self) -> None:
+        self.world.replayed()
+        finished = [t for t in self.machine.state.tasks.values() if t.state in FINISHED]
+        assert all(isinstance(t.detail, (Success, Ended)) for t in finished)
+
+
+AnyStory.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+TestAnyStory = AnyStory.TestCase
+
+
+class AnyLongStory(AnyStory):
+    """The same, searched for minutes."""
+
+
+AnyLongStory.TestCase.settings = settings(max_examples=1500, stateful_step_count=80)
+TestAnyLongStory = pytest.mark.slow(AnyLongStory.TestCase)

@@ -1,0 +1,137 @@
+"""Events as they come from a real machine: one seeded life after another."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyrotask.core.events import Event
+from pyrotask.core.model import PICKLE, PLAIN, SECOND, Kind, Options, Payload, RetryPolicy, State, TaskNumber
+from pyrotask.core.state import DurableState
+from pyrotask.journal import FileJournal, Policy, open_journal
+from tests.core.world import World
+
+TAGS = ("sqrt", "pi", "a tag with ünïcödé")
+
+Commands = list[list[Event]]
+"""The events of each command."""
+
+
+def life(seed: int, steps: int = 60) -> Commands:
+    """What some busy minutes leave behind."""
+    return _Life(seed).live(steps)
+
+
+def state_after(commands: Sequence[Sequence[Event]], events: int | None = None) -> DurableState:
+    """The state that the first so many events make."""
+    state = DurableState()
+    flat = [event for command in commands for event in command]
+    for event in flat[:events]:
+        state.apply(event)
+    return state
+
+
+def write(path: Path, commands: Sequence[Sequence[Event]], policy: Policy = Policy.ALWAYS) -> None:
+    """Make a journal of them, one commit a command."""
+    journal = open_journal(path, policy).journal
+    append_one_by_one(journal, commands)
+    journal.close()
+
+
+def append_one_by_one(journal: FileJournal, commands: Sequence[Sequence[Event]]) -> None:
+    """Append each command's events when those before are durable."""
+    for command in commands:
+        journal.wait(journal.append(command))
+
+
+class _Life:
+    """Draws commands that are possible, and collects their events."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.world = World()
+        self.commands: Commands = [list(self.world.events)]
+        self.connection = self.world.connect()
+        self.session = self.world.open_session()
+        node = self.world.register_node(connection=self.connection)
+        self.process = self.world.register(
+            60, kind=Kind.WORKER, node=node, tags=frozenset(TAGS), connection=self.connection
+        )
+        self._note()
+
+    def live(self, steps: int) -> Commands:
+        moves = (
+            self.submit, self.submit, self.submit_after, self.lease, self.lease, self.succeed, self.succeed,
+            self.fail, self.give_back, self.cancel, self.collect, self.collect, self.keep, self.store,
+            self.late, self.undo,
+        )  # fmt: skip
+        for _ in range(steps):
+            self.world.pass_time(self.random.random())
+            self.random.choice(moves)()
+            self._note()
+        return [command for command in self.commands if command]
+
+    def _note(self) -> None:
+        seen = sum(map(len, self.commands))
+        self.commands.append(self.world.events[seen:])
+
+    def _one_that_is(self, *states: State) -> TaskNumber | None:
+        numbers = [n for n, task in self.world.machine.state.tasks.items() if task.state in states]
+        return self.random.choice(numbers) if numbers else None
+
+    def _value(self) -> Payload:
+        chosen = self.random.choice((PLAIN, PICKLE))
+        return Payload(chosen, tuple(self.random.randbytes(self.random.randrange(9)) for _ in range(2)))
+
+    def submit(self) -> None:
+        policy = RetryPolicy(retries=self.random.randrange(3), delay_ns=SECOND, only=("ValueError",))
+        options = Options(priority=self.random.randrange(3), retry=policy, max_crashes=2)
+        self.world.submit(
+            self.random.choice(TAGS),
+            self._value(),
+            options=self.random.choice((options, Options())),
+            session=self.random.choice((self.session, 0)),
+            due_at=self.random.choice((None, self.world.now + 2 * SECOND)),
+        )
+
+    def submit_after(self) -> None:
+        source = self._one_that_is(State.WAITING, State.RUNNING, State.SUCCEEDED)
+        if source is not None:
+            self.world.submit("pi", self._value(), inputs=[source])
+
+    def lease(self) -> None:
+        self.world.lease(process=self.random.choice((self.process, None)), connection=self.connection)
+
+    def succeed(self) -> None:
+        if (task := self._one_that_is(State.RUNNING)) is not None:
+            self.world.succeed(task, self._value())
+
+    def fail(self) -> None:
+        if (task := self._one_that_is(State.RUNNING)) is not None:
+            self.world.fail(task)
+
+    def give_back(self) -> None:
+        if (task := self._one_that_is(State.RUNNING)) is not None:
+            self.world.give_back(task)
+
+    def cancel(self) -> None:
+        if (task := self._one_that_is(State.SCHEDULED, State.WAITING)) is not None:
+            self.world.cancel(task)
+
+    def collect(self) -> None:
+        self.world.collect(session=self.random.choice((self.session, 0)))
+
+    def keep(self) -> None:
+        self.world.collect(final=False)
+
+    def undo(self) -> None:
+        if (task := self._one_that_is(State.SUCCEEDED)) is not None:
+            self.world.do(self.world.machine.undo_delivery(self.world.now, task))
+
+    def late(self) -> None:
+        if (task := self._one_that_is(State.SUCCEEDED)) is not None:
+            self.world.succeed(task)
+
+    def store(self) -> None:
+        self.world.do(self.world.machine.store_data({"x": self._value(), "y": self._value()}))

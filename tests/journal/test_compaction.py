@@ -1,0 +1,117 @@
+"""The files stay short, while commits go on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+
+from pyrotask.core import events as e
+from pyrotask.core.model import DEFAULT_OPTIONS, PLAIN, PUBLIC, Payload, TaskNumber
+from pyrotask.journal import FileJournal, open_journal
+from pyrotask.journal.compaction import Compaction
+from pyrotask.journal.folder import Folder
+from pyrotask.journal.recovery import fold
+
+VALUE = Payload(PLAIN, (b"x" * 100,))
+DUE_BYTES = 20_000
+WAIT_S = 60.0
+
+
+def whole_life(number: int) -> list[e.Event]:
+    """A task that comes and goes."""
+    task = TaskNumber(number)
+    return [
+        e.TaskSubmitted(number, task, "a", VALUE, DEFAULT_OPTIONS, PUBLIC),
+        e.TaskLeased(number, task, None, 1),
+        e.TaskSucceeded(number, task, VALUE),
+        e.ResultDelivered(task),
+        e.TaskForgotten(task),
+    ]
+
+
+def fill(journal: FileJournal, start: int, tasks: int, each_durable: bool = True) -> int:
+    for number in range(start, start + tasks):
+        ticket = journal.append(whole_life(number))
+        if each_durable:
+            journal.wait(ticket)
+    journal.wait(journal.newest)
+    return start + tasks
+
+
+def until_compacted(journal: FileJournal, start: int) -> int:
+    """Go on until an image has taken the place of the first log."""
+    folder = Folder(journal.path)
+    first = folder.log_from(1)
+    tried = threading.Event()
+    for _ in range(600):
+        start = fill(journal, start, 50)
+        if not first.exists():
+            return start
+        tried.wait(0.1)  # gives the helper time; the loop is what waits
+    pytest.fail("it was never compacted")
+
+
+def test_a_long_log_is_replaced_by_an_image_while_commits_go_on(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "journal", due_bytes=DUE_BYTES).journal
+    tasks = until_compacted(journal, 0)
+    journal.close()
+    folded = fold(Folder(tmp_path / "journal"))
+
+    assert folded.image_position > 0
+    assert folded.position == 5 * tasks
+    assert folded.state.next_task == tasks
+    assert not folded.state.tasks
+
+
+def test_an_image_is_not_due_before_the_log_is_as_long_as_the_last_one(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.image_at(1).write_bytes(bytes(1000))
+    compaction = Compaction(folder, lambda: None, due_bytes=10)
+
+    assert not compaction.is_due(999)
+    assert compaction.is_due(1000)
+
+
+def test_closing_does_not_wait_for_an_image(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "journal", due_bytes=1).journal
+    tasks = fill(journal, 0, 20)
+    journal.close()
+
+    assert fold(Folder(tmp_path / "journal")).state.next_task == tasks
+    assert not list((tmp_path / "journal").glob("*.unfinished"))
+
+
+def test_a_helper_that_fails_is_reported_and_costs_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Folder(tmp_path / "nothing here")
+    ended = threading.Event()
+    compaction = Compaction(folder, ended.set)
+    with caplog.at_level(logging.ERROR, "pyrotask.journal"):
+        compaction.start(7)
+        assert ended.wait(WAIT_S)
+        compaction.collect()
+
+    assert "could not be compacted" in caplog.text
+    assert "there is no journal" in caplog.text
+    assert not compaction.is_running
+
+
+@pytest.mark.slow
+def test_a_million_tasks_that_came_and_went_leave_less_than_ten_megabytes(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "journal").journal
+    fill(journal, 0, 1_000_000, each_durable=False)
+    start = 1_000_000
+    settled = threading.Event()
+    for _ in range(600):
+        if journal.size < 10 * 10**6:
+            break
+        settled.wait(0.1)
+        start = fill(journal, start, 1)
+    journal.close()
+
+    assert journal.size < 10 * 10**6
+    assert fold(Folder(tmp_path / "journal")).state.next_task == start

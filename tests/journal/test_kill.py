@@ -1,0 +1,86 @@
+"""A broker killed at any moment: what it had acknowledged is there."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pyrotask.journal import Policy
+from pyrotask.journal.folder import Folder
+from pyrotask.journal.recovery import fold
+
+LABELS = 7
+
+WRITER = """
+import os, sys, threading
+from pyrotask.core import events as e
+from pyrotask.core.model import Payload
+from pyrotask.journal import Policy, open_journal
+
+journal = open_journal(sys.argv[1], Policy(sys.argv[2]), due_bytes=30_000).journal
+lock = threading.Lock()
+
+def stored(number):
+    return e.DataStored(((str(number % 7), Payload("plain", (b"%d" % number,))),))
+
+def work():
+    while True:
+        with lock:
+            first = journal.newest + 1
+            size = first % 5 + 1
+            ticket = journal.append([stored(first + k) for k in range(size)])
+        journal.wait(ticket)
+        os.write(1, b"%d\\n" % ticket)
+
+for _ in range(4):
+    threading.Thread(target=work).start()
+"""
+ROUNDS_S = 20.0
+
+
+def write_until_killed(path: Path, policy: Policy, after_s: float) -> int:
+    """Have a journal written, kill the writer, and return the last ticket it told us of."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, path, policy.value], stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        told = writer.stdout.readline()  # it is at work
+        time.sleep(after_s)  # the moment to die is drawn, not waited for
+        writer.kill()
+        told += writer.stdout.read()
+    return max(map(int, told.decode().rpartition("\n")[0].split()))
+
+
+def check(path: Path, acknowledged: int) -> None:
+    """Each label has the number of the last event that stored it, and the last are there."""
+    folded = fold(Folder(path))
+    stored = sorted(int(value.buffers[0]) for value in folded.state.data.values())
+
+    assert folded.position >= acknowledged
+    assert stored == list(range(folded.position - LABELS + 1, folded.position + 1))
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_nothing_acknowledged_is_lost_by_a_kill(policy: Policy, tmp_path: Path) -> None:
+    check(tmp_path / "journal", write_until_killed(tmp_path / "journal", policy, after_s=0.05))
+
+
+@pytest.mark.slow
+def test_nothing_acknowledged_is_lost_by_many_kills(tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    drawn = random.Random(seed)
+    print(f"seed {seed}")
+    until = time.monotonic() + ROUNDS_S
+    rounds = 0
+    while time.monotonic() < until:
+        path = tmp_path / str(rounds % 3)  # so each journal lives on after its kills
+        policy = drawn.choice(list(Policy))
+        check(path, write_until_killed(path, policy, after_s=drawn.random() * 0.3))
+        rounds += 1
+
+    assert rounds > 3

@@ -1,0 +1,91 @@
+"""One writer: a second one is refused, and told who the first is."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyrotask.journal import JournalHeld, open_journal
+from pyrotask.journal.folder import Folder
+from pyrotask.journal.recovery import fold
+from tests.journal.lives import life, write
+
+HOLD = """
+import sys, time
+from pyrotask.journal import open_journal
+journal = open_journal(sys.argv[1]).journal
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_broker_is_told_who_the_first_is(tmp_path: Path) -> None:
+    first = open_journal(tmp_path / "journal").journal
+    with pytest.raises(JournalHeld, match=f"process {os.getpid()} on {socket.gethostname()}"):
+        open_journal(tmp_path / "journal")
+    first.close()
+    open_journal(tmp_path / "journal").journal.close()
+
+
+def test_a_killed_broker_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as broker:
+        assert broker.stdout is not None
+        assert broker.stdout.readline() == "held\n"
+        with pytest.raises(JournalHeld, match=f"process {broker.pid} "):
+            open_journal(path)
+        broker.kill()
+    open_journal(path).journal.close()
+
+
+def test_a_journal_in_use_can_be_read(tmp_path: Path) -> None:
+    commands = life(1)
+    write(tmp_path / "journal", commands)
+    broker = open_journal(tmp_path / "journal").journal
+    position = fold(Folder(tmp_path / "journal")).position
+    broker.close()
+
+    assert position == sum(map(len, commands))
+
+
+def test_a_journal_that_could_not_be_opened_is_not_held(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    write(path, life(1))
+    mark = (path / "mark").read_bytes()
+    (path / "mark").unlink()
+    with pytest.raises(Exception, match="damaged"):
+        open_journal(path)
+    (path / "mark").write_bytes(mark)
+    open_journal(path).journal.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_does_not_keep_the_journal(tmp_path: Path) -> None:
+    script = """
+import os, sys
+from pyrotask.journal import open_journal
+journal = open_journal(sys.argv[1]).journal
+child = os.fork()
+if child == 0:
+    os.close(1)  # nobody shall wait for our output
+    sys.stdin.read()
+    os._exit(0)
+print("forked", flush=True)
+os._exit(0)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", script, tmp_path / "journal"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as broker:
+        assert broker.stdout is not None
+        assert broker.stdout.read() == "forked\n"
+        open_journal(tmp_path / "journal").journal.close()

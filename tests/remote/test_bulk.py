@@ -1,0 +1,357 @@
+"""The bulk calls against an engine, done as the event loop does them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+
+from pyrotask.clock import ManualClock
+from pyrotask.core.machine import Machine, Parked
+from pyrotask.core.model import Cause, ConnectionId, Limits, Options, Payload, State, TaskNumber
+from pyrotask.engine import Engine
+from pyrotask.errors import (
+    BrokerBroken,
+    TaskManagerTermination,
+    UnknownLabel,
+    UnknownProcess,
+)
+from pyrotask.journal import MemoryJournal, Ticket
+from pyrotask.reference import Origin, Request
+from pyrotask.remote import bulk
+
+VALUE = ["plain", [b"\x01"]]
+OTHER_VALUE = ["plain", [b"\x02"]]
+
+
+class Waiting:
+    """A caller whose connection waits; `reply` is what it was told, presented as for the wire."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.replies: list[Any] = []
+
+    def answer(self, reply: Any, ticket: Ticket) -> None:
+        self.replies.append(reply)
+
+    @property
+    def reply(self) -> Any:
+        (reply,) = self.replies
+        if isinstance(reply, Exception):
+            raise reply
+        return self._request.present(reply)
+
+
+class Client:
+    """One connection to an engine, served as `server` serves it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.connection: ConnectionId = engine.connect()
+
+    def call(self, name: str, *args: Any) -> Any:
+        request = bulk.service("run 7")[name](Origin(self.connection, None), *args)
+        caller = Waiting(request) if request.blocks and request.timeout != 0 else None
+        done = self._engine.execute(lambda m, now: request.command(m, now, caller))
+        if isinstance(done.reply, Parked):
+            return caller
+        if isinstance(done.reply, Exception):
+            raise done.reply
+        return request.present(done.reply)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(start=1_000_000_000)
+
+
+@pytest.fixture
+def engine(clock: ManualClock) -> Engine:
+    return Engine(Limits(), clock, MemoryJournal())
+
+
+@pytest.fixture
+def client(engine: Engine) -> Client:
+    return Client(engine)
+
+
+@pytest.fixture
+def worker(client: Client) -> int:
+    return int(client.call("register_worker", None, None, "here", ["sqrt"]))
+
+
+def submit(engine: Engine, tag: str = "sqrt", **options: Any) -> int:
+    payload = Payload("plain", (b"\x09",))
+    done = engine.execute(lambda m, now: m.submit(now, tag, payload, options=Options(**options)))
+    assert isinstance(done.reply, int), done.reply
+    return done.reply
+
+
+def state_of(engine: Engine, task: int) -> State:
+    return engine.machine.state.tasks[TaskNumber(task)].state
+
+
+# --- hello, status ------------------------------------------------------------------------------
+
+
+def test_hello_names_versions_lineage_and_label(client: Client, engine: Engine) -> None:
+    hello = client.call("hello")
+    assert (hello["wire"], hello["label"], hello["lineage"]) == (bulk.WIRE, "run 7", engine.lineage)
+
+
+def test_status_tells_what_waits_and_why(client: Client, engine: Engine, worker: int) -> None:
+    submit(engine, "unknown tag")
+    status = client.call("status")
+    assert status["tasks"]["waiting"] == {"unknown tag": 1}
+    assert status["processes"][0]["tags"] == ["sqrt"]
+    assert any("unknown tag" in sentence for sentence in status["explanations"])
+
+
+def test_status_names_the_running_tasks_of_a_process(client: Client, engine: Engine, worker: int) -> None:
+    submit(engine)
+    client.call("exchange", worker, [], None, 1, 0)
+    assert client.call("status")["processes"][0]["running"] == ["sqrt_0"]
+
+
+def test_all_that_a_status_holds_can_travel_by_msgpack(client: Client, engine: Engine, worker: int) -> None:
+    client.call("register_node", 5.0, "node")
+    submit(engine)
+    assert msgpack.unpackb(msgpack.packb(client.call("status")))["label"] == "run 7"
+
+
+# --- exchange -------------------------------------------------------------------------------------
+
+
+def test_an_exchange_hands_out_up_to_as_many_tasks_as_asked_for(
+    client: Client, engine: Engine, worker: int
+) -> None:
+    for _ in range(3):
+        submit(engine)
+    reply = client.call("exchange", worker, [], ["sqrt"], 2, 0)
+    assert reply["tasks"] == [[n, "sqrt", 1, ["plain", [b"\x09"]], False, None, []] for n in (0, 1)]
+
+
+def test_a_task_tells_its_time_limit_and_that_a_plain_client_waits_for_it(
+    client: Client, engine: Engine, worker: int
+) -> None:
+    submit(engine, time_limit_ns=1_500_000_000, plain_answer=True)
+    (task,) = client.call("exchange", worker, [], None, 1, 0)["tasks"]
+    assert task[4:6] == [True, 1.5]
+
+
+def test_without_tags_the_ones_registered_with_count(client: Client, engine: Engine, worker: int) -> None:
+    submit(engine, "other")
+    assert client.call("exchange", worker, [], None, 1, 0)["tasks"] == []
+
+
+def test_a_result_that_was_handed_in_is_the_answer(client: Client, engine: Engine, worker: int) -> None:
+    task = submit(engine)
+    client.call("exchange", worker, [], None, 1, 0)
+    assert client.call("exchange", worker, [[task, 1, "value", VALUE]], None, 0, 0)["refused"] == []
+    assert engine.machine.state.value_of(TaskNumber(task)) == Payload("plain", (b"\x01",))
+
+
+def test_an_error_that_was_handed_in_fails_the_task(client: Client, engine: Engine, worker: int) -> None:
+    task = submit(engine)
+    client.call("exchange", worker, [], None, 1, 0)
+    error = [task, 1, "error", VALUE, "Traceback ...", ["ValueError", "Exception"], "no"]
+    client.call("exchange", worker, [error], None, 0, 0)
+    assert state_of(engine, task) is State.FAILED
+
+
+def test_a_released_task_is_handed_out_again_in_the_same_exchange(
+    client: Client, engine: Engine, worker: int
+) -> None:
+    task = submit(engine)
+    client.call("exchange", worker, [], None, 1, 0)
+    (again,) = client.call("exchange", worker, [[task, 1, "release", Cause.DRAINED.value]], None, 1, 0)[
+        "tasks"
+    ]
+    assert again[:3] == [task, "sqrt", 2]
+
+
+def test_a_refused_result_does_not_stop_the_others(client: Client, engine: Engine, worker: int) -> None:
+    task = submit(engine)
+    client.call("exchange", worker, [], None, 1, 0)
+    results = [[999, 1, "value", VALUE], [task, 7, "value", VALUE], [task, 1, "value", VALUE]]
+    refused = client.call("exchange", worker, results, None, 0, 0)["refused"]
+    assert [number for number, _ in refused] == [999, task]
+    assert state_of(engine, task) is State.SUCCEEDED
+
+
+def test_a_late_answer_is_no_error(client: Client, engine: Engine, worker: int) -> None:
+    task = submit(engine)
+    client.call("exchange", worker, [], None, 1, 0)
+    client.call("exchange", worker, [[task, 1, "value", VALUE]], None, 0, 0)
+    assert client.call("exchange", worker, [[task, 1, "value", OTHER_VALUE]], None, 0, 0)["refused"] == []
+    assert engine.machine.state.late_answers == 1
+
+
+def test_the_result_of_a_lost_process_is_taken_before_it_is_told(
+    client: Client, engine: Engine, worker: int
+) -> None:
+    task = submit(engine)
+    client.call("exchange", worker, [], None, 1, 0)
+    client.call("child_exited", worker, [], "gone")
+    with pytest.raises(UnknownProcess):
+        client.call("exchange", worker, [[task, 1, "value", VALUE]], None, 1, 0)
+    assert state_of(engine, task) is State.SUCCEEDED
+
+
+def test_a_result_is_taken_after_the_end_and_there_are_no_more_tasks(
+    client: Client, engine: Engine, worker: int
+) -> None:
+    task = submit(engine)
+    client.call("exchange", worker, [], None, 1, 0)
+    client.call("terminate")
+    with pytest.raises(TaskManagerTermination):
+        client.call("exchange", worker, [[task, 1, "value", VALUE]], None, 1, 0)
+    assert state_of(engine, task) is State.SUCCEEDED
+
+
+def test_an_exchange_waits_for_a_task(client: Client, engine: Engine, worker: int) -> None:
+    waiting = client.call("exchange", worker, [], None, 1, 10.0)
+    submit(engine)
+    assert [task[0] for task in waiting.reply["tasks"]] == [0]
+
+
+def test_the_results_of_a_waiting_exchange_are_taken_at_once(
+    client: Client, engine: Engine, worker: int
+) -> None:
+    task = submit(engine)
+    client.call("exchange", worker, [], None, 1, 0)
+    client.call("exchange", worker, [[task, 1, "value", VALUE]], None, 1, 10.0)
+    assert state_of(engine, task) is State.SUCCEEDED
+
+
+def test_an_exchange_that_waited_in_vain_has_no_tasks_and_no_error(
+    client: Client, engine: Engine, clock: ManualClock, worker: int
+) -> None:
+    waiting = client.call("exchange", worker, [], None, 1, 10.0)
+    clock.advance(10.0)
+    engine.tick()
+    assert waiting.reply == {"tasks": [], "refused": []}
+
+
+def test_an_exchange_never_waits_longer_than_a_minute(
+    client: Client, engine: Engine, clock: ManualClock, worker: int
+) -> None:
+    waiting = client.call("exchange", worker, [], None, 1, 3600.0)
+    clock.advance(bulk.LONGEST_WAIT_S)
+    engine.tick()
+    assert waiting.reply["tasks"] == []
+
+
+def test_who_waits_in_an_exchange_is_told_of_the_end(client: Client, worker: int) -> None:
+    waiting = client.call("exchange", worker, [], None, 1, 10.0)
+    client.call("terminate")
+    with pytest.raises(TaskManagerTermination):
+        _ = waiting.reply
+
+
+def test_an_error_in_the_middle_of_an_exchange_breaks_the_broker(
+    client: Client, engine: Engine, worker: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = submit(engine)
+    client.call("exchange", worker, [], None, 1, 0)
+
+    def defect(*_args: object, **_kwargs: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Machine, "lease", defect)
+    with pytest.raises(BrokerBroken, match="ZeroDivisionError"):
+        client.call("exchange", worker, [[task, 1, "value", VALUE]], None, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        [0, 1, "guess", VALUE],
+        [0, 1, "value", "no payload"],
+        [0, 1, "value", ["plain", ["text"]]],
+        [0, -1, "value", VALUE],
+        ["sqrt_0", 1, "value", VALUE],
+        [0, 1, "error", VALUE],
+        [0, 1, "release", "whim"],
+        [0],
+        7,
+    ],
+)
+def test_a_malformed_result_refuses_the_call_and_changes_nothing(
+    client: Client, engine: Engine, worker: int, result: Any
+) -> None:
+    task = submit(engine)
+    client.call("exchange", worker, [], None, 1, 0)
+    with pytest.raises(ValueError, match="a result is"):
+        client.call("exchange", worker, [[task, 1, "value", VALUE], result], None, 1, 0)
+    assert state_of(engine, task) is State.RUNNING
+
+
+@pytest.mark.parametrize("timeout_s", [-1, float("nan"), float("inf"), "soon", None])
+def test_a_timeout_that_is_none_is_refused(client: Client, worker: int, timeout_s: Any) -> None:
+    with pytest.raises(ValueError, match="timeout_s"):
+        client.call("exchange", worker, [], None, 1, timeout_s)
+
+
+# --- supervisors and resuming -----------------------------------------------------------------------
+
+
+def test_a_beat_names_the_children_that_are_not_known(client: Client) -> None:
+    node = client.call("register_node", 5.0, "node")
+    child = client.call("register_worker", node, 5.0, "child", ["sqrt"])
+    assert client.call("beat", node, [child, 77]) == [77]
+
+
+def test_what_a_child_had_begun_has_crashed_and_the_rest_has_not(
+    client: Client, engine: Engine, worker: int
+) -> None:
+    for _ in range(2):
+        submit(engine)
+    client.call("exchange", worker, [], None, 2, 0)
+    client.call("child_exited", worker, [[0, 1]], "killed by signal 9 (SIGKILL)")
+    tasks = engine.machine.state.tasks
+    begun, other = tasks[TaskNumber(0)], tasks[TaskNumber(1)]
+    assert begun.trouble is not None
+    assert (begun.trouble.crashes, begun.trouble.story[0].detail) == (1, "killed by signal 9 (SIGKILL)")
+    assert other.trouble is None
+
+
+def test_a_time_limit_that_a_supervisor_reports_is_no_crash(
+    client: Client, engine: Engine, worker: int
+) -> None:
+    task = submit(engine, time_limit_ns=10**12)
+    client.call("exchange", worker, [], None, 1, 0)
+    client.call("time_limit_reached", worker, task, 1)
+    trouble = engine.machine.state.tasks[TaskNumber(task)].trouble
+    assert trouble is not None
+    assert [end.cause for end in trouble.story] == [Cause.TIME_LIMIT]
+
+
+def test_resuming_releases_what_the_worker_does_not_hold(client: Client, engine: Engine, worker: int) -> None:
+    for _ in range(2):
+        submit(engine)
+    client.call("exchange", worker, [], None, 2, 0)
+    again = Client(engine)
+    assert again.call("resume", worker, [[1, 1]]) is True
+    assert (state_of(engine, 0), state_of(engine, 1)) == (State.WAITING, State.RUNNING)
+
+
+def test_resuming_tells_that_a_process_is_not_registered_any_more(client: Client, worker: int) -> None:
+    client.call("unregister", worker)
+    assert client.call("resume", worker, []) is False
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+
+def test_data_come_back_as_they_were_stored(client: Client) -> None:
+    client.call("store_data", {"grid": ["pickle", [b"a", b"bc"]]})
+    assert client.call("retrieve_data", "grid") == ["pickle", [b"a", b"bc"]]
+
+
+def test_deleted_data_are_gone(client: Client) -> None:
+    client.call("store_data", {"grid": VALUE})
+    client.call("delete_data", "grid")
+    with pytest.raises(UnknownLabel):
+        client.call("retrieve_data", "grid")

@@ -1,0 +1,297 @@
+"""What the tests of real workers are made of: a broker, nodes, and tasks that meet the test."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+from pyrotask.config import Settings
+from pyrotask.core.model import Task, TaskNumber
+from pyrotask.remote.server import Server
+from pyrotask.taskmanager import TaskManager
+from pyrotask.worker.supervisor import Event, Supervisor
+
+PATIENCE_S = 30.0
+"""How long a test waits for what must happen; a slow machine is no defect."""
+
+TASKS = '''
+import ctypes, os, socket, subprocess, sys, time
+
+def do_sqrt(x):
+    return x ** 0.5
+
+def do_pid():
+    return os.getpid()
+
+def do_meet(port, then="return"):
+    """Tell the test that it runs, and wait for the test."""
+    with socket.create_connection(("127.0.0.1", port)) as meeting:
+        meeting.sendall(b"%d\\n" % os.getpid())
+        meeting.recv(1)
+    return os.getpid()
+
+def do_hold_gil(port, seconds):
+    """Tell the test that it runs, and let no other thread run for some time."""
+    with socket.create_connection(("127.0.0.1", port)) as meeting:
+        meeting.sendall(b"%d\\n" % os.getpid())
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+    return os.getpid()
+
+def do_exit(code):
+    os._exit(code)
+
+def do_raise(text):
+    raise ValueError(text)
+
+def do_leave():
+    sys.exit("a task cannot end its worker")
+
+def do_start_process(port):
+    """Start a process of its own, and meet the test."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    with socket.create_connection(("127.0.0.1", port)) as meeting:
+        meeting.sendall(b"%d\\n" % process.pid)
+        meeting.recv(1)
+'''
+
+
+class Meeting:
+    """A running task that has told its pid, and waits for us."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        connection.settimeout(PATIENCE_S)
+        with connection.makefile("r") as lines:
+            self.pid = int(lines.readline())
+
+    def let_go(self) -> None:
+        """Have the task return. Harmless if its process is gone."""
+        with contextlib.suppress(OSError):
+            self._connection.sendall(b"!")
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Rendezvous:
+    """Where tasks meet the test."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(PATIENCE_S)
+        self.port: int = self._listener.getsockname()[1]
+        self._meetings: list[Meeting] = []
+
+    def meet(self) -> Meeting:
+        """Wait for the next task."""
+        connection, _ = self._listener.accept()
+        meeting = Meeting(connection)
+        self._meetings.append(meeting)
+        return meeting
+
+    def close(self) -> None:
+        self._listener.close()
+        for meeting in self._meetings:
+            meeting.close()
+
+
+class Broker:
+    """A task manager and its server."""
+
+    def __init__(self, port: int = 0, settings: Settings | None = None) -> None:
+        self.manager = TaskManager(settings)
+        self.server = Server(
+            self.manager,
+            "test broker",
+            port=port,
+            settings=settings,
+            name_server="off",
+            connection_file=False,
+        )
+        self.server.start()
+        self.address = self.server.address
+        self.port = self.server.port
+
+    def close(self) -> None:
+        self.server.stop()
+
+    def result(self) -> Any:
+        return self.manager.getAnyResult(timeout=PATIENCE_S)[2]
+
+    def attempts(self, task_id: str) -> int:
+        """How often an uncollected task was leased."""
+        return self.task(task_id).attempt
+
+    def task(self, task_id: str) -> Task:
+        number = TaskNumber(int(task_id.rpartition("_")[2]))
+        task = self.manager.broker.call(lambda m, _now: m.state.tasks[number])
+        assert task is not None
+        return task
+
+    def state_of(self, task_id: str) -> str:
+        return str(self.task(task_id).state.value)
+
+    def late_answers(self) -> int:
+        return self.manager.broker.call(lambda m, _now: m.state.late_answers) or 0
+
+
+class Node:
+    """A supervisor in the test's process, whose events can be waited for."""
+
+    def __init__(self, where: str, module: Path, count: int = 1, **options: Any) -> None:
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.supervisor = Supervisor(where, count, [str(module)], on_event=self._events.put, **options)
+        self._count = count
+
+    def __enter__(self) -> Self:
+        self.supervisor.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.supervisor.__exit__(kind, error, trace)
+
+    def wait_for(self, kind: str) -> Event:
+        """The next event of that kind."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            event = self._events.get(timeout=max(0.0, until - time.monotonic()))
+            if event.kind == kind:
+                return event
+
+    def wait_until_ready(self) -> list[int]:
+        """All first children have registered. Returns their pids."""
+        return [self.wait_for("registered").pid or 0 for _ in range(self._count)]
+
+
+class Cable:
+    """A TCP connection between workers and a broker that can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._is_cut = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Break all connections; new ones break as well, until `mend`."""
+        with self._lock:
+            self._is_cut = True
+            sockets, self._sockets = self._sockets, []
+        for one in sockets:
+            _close(one)
+
+    def mend(self) -> None:
+        with self._lock:
+            self._is_cut = False
+
+    def close(self) -> None:
+        _close(self._listener)
+        self.cut()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                self._join(near)
+
+    def _join(self, near: socket.socket) -> None:
+        with self._lock:
+            if self._is_cut:
+                near.close()
+                return
+            far = socket.create_connection(("127.0.0.1", self._to))
+            self._sockets += near, far
+        for source, sink in ((near, far), (far, near)):
+            threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    _close(source)
+    _close(sink)
+
+
+def _close(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it
+    one.close()
+
+
+class WorkerProcess:
+    """``python -m pyrotask.worker`` as a process of its own, its events read line by line."""
+
+    def __init__(self, where: str, *modules: str, count: int = 1, options: tuple[str, ...] = ()) -> None:
+        command = [sys.executable, "-m", "pyrotask.worker", where, "-n", str(count), "--events", *options]
+        for module in modules:
+            command += ["--module", module]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def wait_for(self, kind: str) -> list[str]:
+        """The next event of that kind: kind, pid, process, detail."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            fields = line.rstrip("\n").split("\t")
+            if fields[0] == kind:
+                return fields
+        raise AssertionError(f"the worker ended without {kind!r}: {self.process.communicate()[1]}")
+
+    def wait_until_ready(self, count: int = 1) -> list[int]:
+        """Its children have registered. Returns their pids."""
+        return [int(self.wait_for("registered")[1]) for _ in range(count)]
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end. Returns its exit code and what it wrote to stderr."""
+        _, errors = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, errors
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@contextlib.contextmanager
+def closing_all() -> Iterator[Callable[[Any], Any]]:
+    """Have whatever is handed over closed at the end, the last first."""
+    with contextlib.ExitStack() as stack:
+
+        def closing(thing: Any) -> Any:
+            stack.callback(thing.close)
+            return thing
+
+        yield closing
+
+
+def wait_until_gone(pids: list[int]) -> list[int]:
+    """Wait for the end of these processes. Returns those that are still there."""
+    until = time.monotonic() + PATIENCE_S
+    while (left := [pid for pid in pids if _runs(pid)]) and time.monotonic() < until:
+        time.sleep(0.002)  # they are not our children: nobody tells us
+    return left
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

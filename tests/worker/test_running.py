@@ -1,0 +1,127 @@
+"""Whatever a task does is an answer of the task."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from pyrotask import payload
+from pyrotask.core.model import Failure, Payload
+from pyrotask.remote.bulk_values import results_from_wire
+from pyrotask.worker import running
+
+
+class Point(NamedTuple):
+    x: float
+    y: float
+
+
+def run(
+    function: Callable[..., Any], parameters: Any = (), *, plain_answer: bool = False
+) -> Payload | Failure:
+    encoded = payload.encode(parameters)
+    return run_payload(function, encoded, plain_answer=plain_answer)
+
+
+def run_payload(
+    function: Callable[..., Any], encoded: Payload, *, plain_answer: bool = False
+) -> Payload | Failure:
+    wire = [17, "tag", 2, [encoded.format, list(encoded.buffers)], plain_answer, None, []]
+    (result,) = results_from_wire([running.run(running.Assigned.from_wire(wire), {"tag": function})])
+    assert (result.task, result.attempt) == (17, 2)
+    outcome = result.value or result.failure
+    assert outcome is not None
+    return outcome
+
+
+def value_of(outcome: Payload | Failure) -> Any:
+    assert isinstance(outcome, Payload), outcome
+    return payload.decode(outcome)
+
+
+def failure_of(outcome: Payload | Failure) -> Failure:
+    assert isinstance(outcome, Failure), outcome
+    return outcome
+
+
+def test_a_tuple_is_the_arguments() -> None:
+    assert value_of(run(lambda x, y: x - y, (5, 3))) == 2
+
+
+@pytest.mark.parametrize("parameters", [7, [1, 2], {"x": 1}, None, "text"])
+def test_anything_else_is_the_one_argument(parameters: Any) -> None:
+    assert value_of(run(lambda x: x, parameters)) == parameters
+
+
+def test_a_named_tuple_is_one_argument() -> None:
+    assert value_of(run(lambda p: p.x, Point(1.0, 2.0))) == 1.0
+
+
+def test_what_a_task_raises_is_its_answer() -> None:
+    def boom() -> None:
+        raise ValueError("no such atom")
+
+    failure = failure_of(run(boom))
+    assert (failure.type_names[0], failure.message) == ("ValueError", "ValueError: no such atom")
+
+
+def test_the_traceback_begins_in_the_tasks_own_code() -> None:
+    def boom() -> None:
+        raise ValueError("no such atom")
+
+    text = failure_of(run(boom)).traceback
+    assert "in boom" in text
+    assert running.__file__ not in text
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError])
+def test_exceptions_that_end_programs_are_answers_too(kind: type[BaseException]) -> None:
+    def end() -> None:
+        raise kind
+
+    assert failure_of(run(end)).type_names[0] == kind.__name__
+
+
+def test_a_wrong_number_of_arguments_is_told_with_the_name_of_the_handler() -> None:
+    def distance(x: float, y: float) -> float:
+        return x - y
+
+    assert "distance() missing 1 required positional argument" in failure_of(run(distance, (1,))).message
+
+
+def test_a_result_that_cannot_be_pickled_is_told() -> None:
+    assert "cannot be pickled" in failure_of(run(threading.Lock)).message
+
+
+def test_an_exception_that_cannot_travel_arrives_with_its_name_and_text() -> None:
+    class StubbornError(Exception):
+        def __reduce__(self) -> str:
+            raise TypeError("not me")
+
+    def boom() -> None:
+        raise StubbornError("stay here")
+
+    failure = failure_of(run(boom))
+    assert failure.type_names[0].endswith("StubbornError")
+    assert "stay here" in str(payload.decode_error(failure))
+
+
+def test_an_answer_for_a_plain_client_must_be_plain_and_the_error_names_the_type() -> None:
+    message = failure_of(run(lambda: Point(1.0, 2.0), plain_answer=True)).message
+    assert "Point" in message
+
+
+def test_parameters_that_cannot_be_decoded_name_what_is_missing() -> None:
+    nowhere = Payload("pickle", (b"cno_such_module\nname\n.",))
+    assert "no_such_module" in failure_of(run_payload(lambda x: x, nowhere)).message
+
+
+def test_a_result_that_no_message_can_carry_becomes_an_error_that_says_what_to_do() -> None:
+    large = [17, 2, "value", ["plain", [b"x" * 5000]]]
+    (result,) = results_from_wire([running.too_large(large, running.size_of(large), 1000)])
+    assert result.failure is not None
+    assert "5,000 bytes" in result.failure.message
+    assert "max_message_bytes" in result.failure.message

@@ -1,0 +1,380 @@
+"""Workers as real processes: what happens to tasks when something happens to those."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from pyrotask.config import Settings
+from pyrotask.errors import (
+    BrokerNotFound,
+    HandlerError,
+    TaskRaisedException,
+    TimeLimitExceeded,
+    WorkerCrashed,
+)
+from pyrotask.worker.supervisor import Supervisor
+from tests.worker.nodes import PATIENCE_S, Broker, Cable, Node, Rendezvous, closing_all, wait_until_gone
+
+# --- computing ------------------------------------------------------------------------------------
+
+
+def test_tasks_are_computed(broker: Broker, tasks: Path) -> None:
+    with Node(broker.address, tasks, count=2):
+        for x in range(20):
+            broker.manager.addTaskRequest("sqrt", (float(x * x),))
+        assert sorted(broker.result() for _ in range(20)) == list(range(20))
+
+
+def test_what_a_task_raises_is_its_answer_and_the_worker_lives_on(broker: Broker, tasks: Path) -> None:
+    with Node(broker.address, tasks) as node:
+        (pid,) = node.wait_until_ready()
+        broker.manager.addTaskRequest("raise", ("no such atom",))
+        with pytest.raises(TaskRaisedException, match="no such atom"):
+            broker.result()
+        broker.manager.addTaskRequest("pid", ())
+        assert broker.result() == pid
+
+
+def test_a_task_cannot_end_its_worker(broker: Broker, tasks: Path) -> None:
+    with Node(broker.address, tasks) as node:
+        (pid,) = node.wait_until_ready()
+        broker.manager.addTaskRequest("leave", ())
+        with pytest.raises(TaskRaisedException, match="SystemExit"):
+            broker.result()
+        broker.manager.addTaskRequest("pid", ())
+        assert broker.result() == pid
+
+
+def test_a_tag_without_a_handler_is_never_leased(broker: Broker, tasks: Path) -> None:
+    with Node(broker.address, tasks):
+        unknown = broker.manager.addTaskRequest("unknown", ())
+        broker.manager.addTaskRequest("sqrt", (9.0,))
+        assert broker.result() == 3.0
+        assert broker.attempts(unknown) == 0
+
+
+def test_the_end_of_the_task_manager_ends_the_workers(broker: Broker, tasks: Path) -> None:
+    with Node(broker.address, tasks, count=2) as node:
+        pids = node.wait_until_ready()
+        broker.manager.terminate()
+        assert node.supervisor.wait(PATIENCE_S)
+        assert wait_until_gone(pids) == []
+
+
+def test_a_result_at_the_end_of_the_task_manager_is_still_handed_in(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with Node(broker.address, tasks) as node:
+        broker.manager.addTaskRequest("meet", (rendezvous.port,))
+        meeting = rendezvous.meet()
+        broker.manager.terminate()
+        meeting.let_go()
+        assert node.supervisor.wait(PATIENCE_S)
+        assert broker.result() == meeting.pid
+
+
+# --- dying ----------------------------------------------------------------------------------------
+
+
+def test_the_task_of_a_killed_child_is_back_at_once_and_answered_once(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with Node(broker.address, tasks, count=2) as node:
+        node.wait_until_ready()
+        broker.manager.addTaskRequest("meet", (rendezvous.port,))
+        first = rendezvous.meet()
+        killed_at = time.monotonic()
+        os.kill(first.pid, signal.SIGKILL)
+        second = rendezvous.meet()
+        print(f"\nthe task of a killed child runs again after {(time.monotonic() - killed_at) * 1e3:.1f} ms")
+        second.let_go()
+        assert broker.result() == second.pid
+        with pytest.raises(TimeoutError):
+            broker.manager.getAnyResult(timeout=0)
+
+
+def test_a_killed_child_is_replaced_and_its_end_is_told(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with Node(broker.address, tasks) as node:
+        node.wait_until_ready()
+        task = broker.manager.addTaskRequest("meet", (rendezvous.port,))
+        first = rendezvous.meet()
+        killed_at = time.monotonic()
+        os.kill(first.pid, signal.SIGKILL)
+        ended = node.wait_for("ended")
+        assert (ended.pid, ended.tasks, ended.detail) == (
+            first.pid,
+            (task,),
+            f"killed by signal 9 (SIGKILL) while running {task}, attempt 1",
+        )
+        second = rendezvous.meet()
+        print(f"\nanother child runs its task after {(time.monotonic() - killed_at) * 1e3:.0f} ms")
+        assert story_of(broker, task) == [ended.detail]
+        second.let_go()
+
+
+def story_of(broker: Broker, task_id: str) -> list[str]:
+    trouble = broker.task(task_id).trouble
+    return [] if trouble is None else [end.detail for end in trouble.story]
+
+
+def test_a_task_that_kills_its_workers_fails_with_its_story(broker: Broker, tasks: Path) -> None:
+    with Node(broker.address, tasks):
+        broker.manager.addTaskRequest("exit", (3,))
+        with pytest.raises(TaskRaisedException) as caught:
+            broker.result()
+        assert isinstance(caught.value.exception, WorkerCrashed)
+        assert "exit code 3 while running exit_0, attempt 3" in str(caught.value.exception)
+        broker.manager.addTaskRequest("sqrt", (9.0,))
+        assert broker.result() == 3.0
+
+
+def test_a_child_that_ends_itself_in_order_in_a_task_has_crashed_all_the_same(
+    broker: Broker, tasks: Path
+) -> None:
+    with Node(broker.address, tasks) as node:
+        broker.manager.addTaskRequest("exit", (0,))
+        assert node.wait_for("ended").in_order is False
+        with pytest.raises(TaskRaisedException, match="exit code 0 while running"):
+            broker.result()
+
+
+def test_what_a_killed_childs_task_has_started_is_ended_too(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with Node(broker.address, tasks) as node:
+        (child,) = node.wait_until_ready()
+        broker.manager.addTaskRequest("start_process", (rendezvous.port,))
+        grandchild = rendezvous.meet()
+        os.kill(child, signal.SIGKILL)
+        assert wait_until_gone([grandchild.pid]) == []
+
+
+def test_a_task_that_reaches_its_limit_ends_with_its_child_and_is_no_crash(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with Node(broker.address, tasks) as node:
+        broker.manager.addTaskRequest("meet", (rendezvous.port,), time_limit=0.3)
+        meeting = rendezvous.meet()
+        ended = node.wait_for("ended")
+        assert (ended.pid, ended.in_order) == (meeting.pid, True)
+        with pytest.raises(TaskRaisedException) as caught:
+            broker.result()
+        assert isinstance(caught.value.exception, TimeLimitExceeded)
+
+
+# --- silence --------------------------------------------------------------------------------------
+
+
+def test_a_task_that_holds_the_gil_keeps_its_lease(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    period_s = 0.1
+    with Node(broker.address, tasks, count=2, period_s=period_s) as node:
+        node.wait_until_ready()
+        task = broker.manager.addTaskRequest("hold_gil", (rendezvous.port, 10 * period_s))
+        meeting = rendezvous.meet()
+        # Nobody else leases it, though the other child is idle: its first attempt answers.
+        broker.manager.addTaskRequest("sqrt", (9.0,))
+        assert broker.result() == 3.0
+        assert broker.attempts(task) == 1
+        assert broker.result() == meeting.pid
+
+
+def test_the_result_of_a_stopped_child_counts_if_it_is_the_first_and_the_child_goes_on(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with (
+        Node(broker.address, tasks, period_s=0.2) as one,
+        Node(broker.address, tasks, period_s=0.2) as two,
+    ):
+        one.wait_until_ready()
+        two.wait_until_ready()
+        broker.manager.addTaskRequest("meet", (rendezvous.port,))
+        first = rendezvous.meet()
+        os.kill(first.pid, signal.SIGSTOP)
+        second = rendezvous.meet()  # after four silent periods
+        os.kill(first.pid, signal.SIGCONT)
+        first.let_go()
+        assert broker.result() == first.pid
+        second.let_go()
+        for _ in range(2):
+            broker.manager.addTaskRequest("meet", (rendezvous.port,))
+        both = [rendezvous.meet(), rendezvous.meet()]
+        assert {meeting.pid for meeting in both} == {first.pid, second.pid}
+        assert broker.late_answers() == 1
+        for meeting in both:
+            meeting.let_go()
+
+
+def test_stopping_and_continuing_a_child_is_told(broker: Broker, tasks: Path) -> None:
+    with Node(broker.address, tasks) as node:
+        (pid,) = node.wait_until_ready()
+        os.kill(pid, signal.SIGSTOP)
+        assert node.wait_for("stopped").pid == pid
+        assert [child.state for child in node.supervisor.children] == ["stopped"]
+        os.kill(pid, signal.SIGCONT)
+        assert node.wait_for("continued").pid == pid
+
+
+# --- broken connections -----------------------------------------------------------------------------
+
+
+def test_a_task_goes_on_when_the_connection_breaks(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with closing_all() as closing:
+        cable = closing(Cable(broker.port))
+        with Node(cable.address, tasks) as node:
+            node.wait_until_ready()
+            task = broker.manager.addTaskRequest("meet", (rendezvous.port,))
+            meeting = rendezvous.meet()
+            cable.cut()
+            cable.mend()
+            meeting.let_go()
+            assert broker.result() == meeting.pid
+            assert task.startswith("meet")
+
+
+def test_a_result_is_handed_in_after_a_long_break(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with closing_all() as closing:
+        cable = closing(Cable(broker.port))
+        with Node(cable.address, tasks) as node:
+            node.wait_until_ready()
+            broker.manager.addTaskRequest("meet", (rendezvous.port,))
+            meeting = rendezvous.meet()
+            cable.cut()
+            wait_until_nobody_is_registered(broker)
+            meeting.let_go()
+            cable.mend()
+            assert broker.result() == meeting.pid
+
+
+def wait_until_nobody_is_registered(broker: Broker) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while broker.manager.numberOfActiveProcesses():
+        assert time.monotonic() < until
+        time.sleep(0.02)  # there is no event to wait for: the manager tells nobody
+
+
+def test_workers_go_on_with_a_new_broker_at_the_same_place(tasks: Path) -> None:
+    with closing_all() as closing:
+        first = Broker()
+        try:
+            with Node(first.address, tasks, count=2) as node:
+                pids = set(node.wait_until_ready())
+                first.close()
+                second = closing(Broker(first.port))
+                back_at = time.monotonic()
+                for _ in range(2):
+                    second.manager.addTaskRequest("pid", ())
+                assert second.result() in pids
+                print(f"\nwork goes on {time.monotonic() - back_at:.2f} s after a broker's return")
+                assert second.result() in pids
+        finally:
+            first.close()
+
+
+# --- ending ---------------------------------------------------------------------------------------
+
+
+def test_draining_finishes_what_runs_and_takes_nothing_new(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with Node(broker.address, tasks, count=2) as node:
+        node.wait_until_ready()
+        broker.manager.addTaskRequest("meet", (rendezvous.port,))
+        meeting = rendezvous.meet()
+        node.supervisor.drain()
+        node.wait_for("ended")  # the idle child
+        waiting = broker.manager.addTaskRequest("sqrt", (9.0,))
+        meeting.let_go()
+        assert node.supervisor.wait(PATIENCE_S)
+        assert broker.result() == meeting.pid
+        assert broker.state_of(waiting) == "waiting"
+        assert broker.manager.numberOfActiveProcesses() == 0
+
+
+def test_what_is_not_finished_in_time_after_a_drain_is_given_back(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    settings = Settings.load(drain_timeout_s=0.2)
+    with Node(broker.address, tasks, settings=settings) as node:
+        task = broker.manager.addTaskRequest("meet", (rendezvous.port,))
+        rendezvous.meet()
+        node.supervisor.drain()
+        assert node.supervisor.wait(PATIENCE_S)
+        assert (broker.state_of(task), broker.task(task).trouble) == ("waiting", None)
+
+
+def test_stopping_gives_back_what_runs_without_blame(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with Node(broker.address, tasks) as node:
+        task = broker.manager.addTaskRequest("meet", (rendezvous.port,))
+        meeting = rendezvous.meet()
+        node.supervisor.stop()
+        assert node.supervisor.wait(PATIENCE_S)
+        assert wait_until_gone([meeting.pid]) == []
+        assert (broker.state_of(task), broker.task(task).trouble) == ("waiting", None)
+
+
+def test_draining_and_stopping_can_be_said_again(broker: Broker, tasks: Path) -> None:
+    with Node(broker.address, tasks) as node:
+        node.supervisor.drain()
+        node.supervisor.drain()
+        node.supervisor.stop()
+        node.supervisor.stop()
+        assert node.supervisor.wait(PATIENCE_S)
+    node.supervisor.stop()
+
+
+# --- not getting to work ------------------------------------------------------------------------------
+
+
+def test_a_missing_module_ends_the_supervisor_with_the_childs_own_message(
+    broker: Broker, tmp_path: Path
+) -> None:
+    with (
+        Node(broker.address, tmp_path / "nowhere.py", count=2) as node,
+        pytest.raises(HandlerError, match=r"there is no file .*nowhere\.py"),
+    ):
+        node.supervisor.wait(PATIENCE_S)
+
+
+def test_a_module_without_handlers_is_told(broker: Broker, tmp_path: Path) -> None:
+    module = tmp_path / "tasks_of_nothing.py"
+    module.write_text("def helper(): ...\n")
+    with Node(broker.address, module) as node, pytest.raises(HandlerError, match="there is no handler in"):
+        node.supervisor.wait(PATIENCE_S)
+
+
+def test_children_that_die_before_they_get_to_work_end_the_supervisor(broker: Broker, tmp_path: Path) -> None:
+    module = tmp_path / "tasks_deadly.py"
+    module.write_text("import os\nos._exit(9)\n")
+    with Node(broker.address, module) as node, pytest.raises(HandlerError, match="exit code 9"):
+        node.supervisor.wait(PATIENCE_S)
+
+
+def test_without_a_module_there_is_nothing_to_start(broker: Broker) -> None:
+    with pytest.raises(HandlerError, match="--module"):
+        Supervisor(broker.address, 1).start()
+
+
+def test_without_a_broker_there_is_nothing_to_start(tasks: Path) -> None:
+    with pytest.raises(BrokerNotFound, match="pyrotask"):
+        Supervisor("no such label", 1, [str(tasks)]).start()
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_worker_needs_a_child(count: int) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Supervisor("label", count, ["module"])
