@@ -49,16 +49,13 @@ def report_cpu(pipe: Connection) -> None:
 def serve_profiled(pipe: Connection) -> None:
     """The same, under the profiler, which slows it down: read the proportions."""
     profile = cProfile.Profile()
-    run = threading.Thread.run
-
-    def profiled(thread: threading.Thread) -> None:
-        if thread.name == "pyrotask-loop":
-            profile.runcall(run, thread)
-        else:
-            run(thread)
-
-    threading.Thread.run = profiled  # type: ignore[method-assign]
-    serve_by_loop(pipe)
+    with Server(label="benchmark", name_server="off", connection_file=False) as server:
+        hub = server._hub  # noqa: SLF001 - no user needs it
+        assert hub is not None
+        hub.post(profile.enable)  # in the loop's thread, which is the one to look at
+        pipe.send(server.uri)
+        report_cpu(pipe)
+        hub.post(profile.disable)
     pstats.Stats(profile).sort_stats("tottime").print_stats(25)
 
 
@@ -92,8 +89,8 @@ def in_process(
 
 def connected(uri: str) -> tuple[Pyro5.api.Proxy, socket.socket]:
     proxy = Pyro5.api.Proxy(uri)
-    proxy._pyroBind()
-    return proxy, proxy._pyroConnection.sock
+    proxy._pyroBind()  # noqa: SLF001 - Pyro's public names look like this
+    return proxy, proxy._pyroConnection.sock  # noqa: SLF001
 
 
 def request(uri: str, method: str, args: tuple[Any, ...], serializer: str) -> bytes:
@@ -114,14 +111,14 @@ def call(uri: str, proxies: int, seconds: float, message: bytes) -> tuple[int, f
     until = began + seconds
     while time.perf_counter() < until:
         for key, _ in selector.select():
-            sock: Any = key.fileobj
-            answer = sock.recv(65536)
+            client: Any = key.fileobj
+            answer = client.recv(65536)
             assert len(answer) > HEADER_BYTES
             done += 1
-            sock.sendall(message)
+            client.sendall(message)
     elapsed = time.perf_counter() - began
     for proxy, _ in clients:
-        proxy._pyroRelease()
+        proxy._pyroRelease()  # noqa: SLF001
     return done, elapsed
 
 

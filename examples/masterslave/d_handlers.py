@@ -21,7 +21,9 @@ def do_diffusion(trajectory):
     """From the velocity autocorrelation (Green and Kubo): its integral over time."""
     velocities = trajectory.velocities
     lags = len(velocities) // 3
-    correlation = [(velocities[lag:] * velocities[: len(velocities) - lag]).sum(axis=2).mean() for lag in range(lags)]
+    correlation = [
+        (velocities[lag:] * velocities[: len(velocities) - lag]).sum(axis=2).mean() for lag in range(lags)
+    ]
     return np.trapezoid(correlation, dx=trajectory.frame_time) / 3
 
 

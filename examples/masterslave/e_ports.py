@@ -16,14 +16,13 @@ import tempfile
 from pyrotask.masterslave import MasterProcess
 
 PART = 100_000
-WORDS = "the task of a slave is to compute and the task of the master is to ask and to wait for the slave".split()
+WORDS = ["the", "the", "the", "to", "to", "task", "task", "slave", "and", "master"]
 
 
 def write_text(path, words=200_000):
     rng = random.Random(4)
     with open(path, "w", encoding="ascii") as file:
-        for _ in range(words):
-            file.write(rng.choice(WORDS) + rng.choice("  \n"))
+        file.writelines(rng.choice(WORDS) + rng.choice("  \n") for _ in range(words))
 
 
 def main():

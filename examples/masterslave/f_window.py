@@ -16,6 +16,7 @@ import sys
 
 import numpy as np
 
+from pyrotask import TaskManagerTermination
 from pyrotask.masterslave import MasterProcess, SlaveProcess, runJob
 
 DIMENSIONS, POINTS, WINDOW = 10, 50_000, 8
@@ -39,8 +40,8 @@ class Master(MasterProcess):
                 break
             try:
                 self.requestTask("count", seed)
-            except Exception as error:
-                print(f"not asked any more: {error}")
+            except TaskManagerTermination:
+                pass  # Ctrl-C came in between: what is in work is still collected
             seed += 1
         if points:
             report(inside, points)

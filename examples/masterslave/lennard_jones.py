@@ -22,7 +22,9 @@ class Trajectory:
         self.frame_time = TIME_STEP * FRAME_EVERY
 
 
-def simulate(atoms_a_side: int = 4, frames: int = 120, density: float = 0.6, temperature: float = 1.5) -> Trajectory:
+def simulate(
+    atoms_a_side: int = 4, frames: int = 120, density: float = 0.6, temperature: float = 1.5
+) -> Trajectory:
     """Simulate a liquid of ``atoms_a_side ** 3`` atoms with the velocity Verlet method."""
     rng = np.random.default_rng(1)
     count = atoms_a_side**3

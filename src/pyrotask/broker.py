@@ -14,6 +14,7 @@ is given up in one place, `_Asking.abandon`.
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -32,8 +33,10 @@ Request = Callable[[Machine, Nanoseconds, "Caller | None"], Step]
 
 T = TypeVar("T")
 
-ALIVE_CHECK_S = 1.0
-"""How often a blocked thread looks whether the client that it serves is still there."""
+LOOK_S = 1.0
+"""How often a blocked thread looks up. One that serves a client looks whether that is still there.
+And the main thread lets its signal handlers run: a signal that comes at the very moment when it
+begins to wait does not wake it (and on Windows, none does)."""
 
 
 def _as_it_is(reply: Any) -> Any:
@@ -155,9 +158,7 @@ class Broker:
 
     def _run(self, work: Callable[[], T]) -> T:
         """Do it here, or in the hand if this is the main thread."""
-        if threading.get_ident() == threading.main_thread().ident:
-            return self._hand.run(work)
-        return work()
+        return self._hand.run(work) if _is_main_thread() else work()
 
 
 class _Asking:
@@ -233,17 +234,22 @@ def _own(error: Exception) -> Exception:
     return own
 
 
+def _is_main_thread() -> bool:
+    return threading.get_ident() == threading.main_thread().ident
+
+
 def _wait_at_gate(caller: ThreadCaller, timeout: float | None, alive: Callable[[], bool] | None) -> bool:
-    if alive is None:
+    if alive is None and not _is_main_thread():
         return caller.gate.wait(timeout)
-    left_s = float("inf") if timeout is None else timeout
-    while left_s > 0:
-        if caller.gate.wait(min(left_s, ALIVE_CHECK_S)):
+    until = float("inf") if timeout is None else time.monotonic() + timeout
+    while True:
+        left_s = until - time.monotonic()
+        if caller.gate.wait(min(left_s, LOOK_S)):
             return True
-        left_s -= ALIVE_CHECK_S
-        if not alive():
+        if left_s <= LOOK_S:
+            return False
+        if alive is not None and not alive():
             raise ConnectionAbortedError("the client is gone")
-    return False
 
 
 __all__ = ["Broker", "Request", "undoing"]

@@ -41,9 +41,9 @@ def run(*arguments: str) -> Result:
 class Running:
     """A command that runs, from ``with`` to the end of it, where it is killed if it still does."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, command: tuple[str, ...] = PYROTASK) -> None:
         self.process = subprocess.Popen(
-            [*PYROTASK, *arguments],
+            [*command, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -51,7 +51,7 @@ class Running:
             start_new_session=True,
         )
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._err: list[str] = []
+        self._err: list[str | None] = []
         self._readers = [
             threading.Thread(target=self._read, args=(self.process.stdout, self._lines.put), daemon=True),
             threading.Thread(target=self._read, args=(self.process.stderr, self._err.append), daemon=True),

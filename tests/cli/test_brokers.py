@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ import pytest
 import pyrotask
 from pyrotask import Server, TaskManagerTermination
 from pyrotask.cli import main
+from pyrotask.cli.serve import greeting
+from pyrotask.errors import BrokerBroken
 from pyrotask.remote.discovery import ConnectionFile
 from tests.cli import commands
 
@@ -50,11 +53,35 @@ def test_serve_says_where_it_is_and_what_to_type() -> None:
 
 def test_serve_for_other_machines_tells_of_the_key_and_the_firewall(tmp_path: Path) -> None:
     key = tmp_path / "pi.key"
-    with commands.Running(
-        "serve", "pi", "--name-server", "off", "--host", "127.0.0.2", "--key-file", str(key)
-    ) as broker:
-        broker.line(containing="127.0.0.2")
-    assert key.stat().st_mode & 0o777 == 0o600
+    with Server(label="pi", name_server="off", key_file=key) as server:
+        text = "\n".join(greeting(server, "0.0.0.0", key))
+    assert f"{key} pyrotask.key" in text
+    assert f":{server.port} -n 4 --module MODULE --key-file pyrotask.key" in text
+    assert f"sudo ufw allow {server.port}/tcp" in text
+
+
+def test_serve_makes_the_key_file(tmp_path: Path) -> None:
+    key = tmp_path / "pi.key"
+    with commands.Running("serve", "pi", "--name-server", "off", "--key-file", str(key), "--json") as broker:
+        broker.event("serving")
+        assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_broken_broker_is_exit_code_1_and_told() -> None:
+    code = (
+        "import sys; from pyrotask.core.machine import Machine; from pyrotask.errors import BrokerBroken\n"
+        "def register(*args, **kwargs): raise BrokerBroken('a task is in two places')\n"
+        "Machine.register = register\n"
+        "from pyrotask.cli import main\n"
+        "sys.exit(main(['serve', 'pi', '--name-server', 'off', '--json']))"
+    )
+    with commands.Running("-c", code, command=(sys.executable,)) as broker:
+        broker.event("serving")
+        with pyrotask.connect("pi") as manager, pytest.raises((BrokerBroken, ConnectionError)):
+            manager.registerProcess()
+        result = broker.end()
+    assert result.code == 1
+    assert "a task is in two places" in result.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

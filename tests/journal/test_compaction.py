@@ -101,6 +101,7 @@ def test_a_helper_that_fails_is_reported_and_costs_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_million_tasks_that_came_and_went_leave_less_than_ten_megabytes(tmp_path: Path) -> None:
     journal = open_journal(tmp_path / "journal").journal
     fill(journal, 0, 1_000_000, each_durable=False)

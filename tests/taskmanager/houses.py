@@ -14,6 +14,7 @@ import Pyro5.api
 import pytest
 
 from pyrotask.config import Settings
+from pyrotask.errors import BrokerBroken
 from pyrotask.taskmanager import TaskManager
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class InProcess:
         return self.manager
 
     def close(self) -> None:
-        self.manager.terminate()
+        with contextlib.suppress(BrokerBroken):
+            self.manager.terminate()
         self.manager.close()
 
 

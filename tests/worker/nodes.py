@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import psutil
 
@@ -50,6 +50,9 @@ def do_hold_gil(port, seconds):
 
 def do_exit(code):
     os._exit(code)
+
+def do_large(size):
+    return bytes(size)
 
 def do_raise(text):
     raise ValueError(text)
@@ -136,9 +139,7 @@ class Broker:
 
     def task(self, task_id: str) -> Task:
         number = TaskNumber(int(task_id.rpartition("_")[2]))
-        task = self.manager.broker.call(lambda m, _now: m.state.tasks[number])
-        assert task is not None
-        return task
+        return cast("Task", self.manager.broker.call(lambda m, _now: m.state.tasks[number]))
 
     def state_of(self, task_id: str) -> str:
         return str(self.task(task_id).state.value)

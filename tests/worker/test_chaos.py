@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -30,7 +31,7 @@ class Chaos:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.done: list[str] = []
 
-    def __enter__(self) -> Chaos:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pyrotask.config import Settings
+from pyrotask.core.model import NodeId
 from pyrotask.errors import (
     BrokerNotFound,
     HandlerError,
@@ -48,6 +49,17 @@ def test_a_task_cannot_end_its_worker(broker: Broker, tasks: Path) -> None:
             broker.result()
         broker.manager.addTaskRequest("pid", ())
         assert broker.result() == pid
+
+
+def test_a_result_that_the_broker_cannot_take_becomes_an_error_of_the_task(tasks: Path) -> None:
+    with closing_all() as closing:
+        broker = closing(Broker(settings=Settings.load(max_message_bytes=1 << 20)))
+        with Node(broker.address, tasks):
+            broker.manager.addTaskRequest("large", (2 << 20,))
+            with pytest.raises(TaskRaisedException, match="max_message_bytes"):
+                broker.result()
+            broker.manager.addTaskRequest("large", (1000,))
+            assert broker.result() == bytes(1000)
 
 
 def test_a_tag_without_a_handler_is_never_leased(broker: Broker, tasks: Path) -> None:
@@ -240,6 +252,32 @@ def test_a_task_goes_on_when_the_connection_breaks(
             meeting.let_go()
             assert broker.result() == meeting.pid
             assert task.startswith("meet")
+
+
+def test_a_supervisor_sees_at_once_that_its_connection_broke_and_keeps_the_tasks_of_its_children(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with closing_all() as closing:
+        cable = closing(Cable(broker.port))
+        # By its beats alone it would see it after half a minute, and be lost after a second.
+        with Node(cable.address, tasks, period_s=60.0) as node:
+            node.wait_until_ready()
+            task = broker.manager.addTaskRequest("meet", (rendezvous.port,))
+            meeting = rendezvous.meet()
+            before = connections_of_the_first_node(broker)
+            cable.cut()
+            cable.mend()
+            until = time.monotonic() + PATIENCE_S
+            while connections_of_the_first_node(broker) in (before, set()):
+                assert time.monotonic() < until
+                time.sleep(0.005)  # there is no event to wait for
+            assert (broker.state_of(task), broker.attempts(task)) == ("running", 1)
+            meeting.let_go()
+            assert broker.result() == meeting.pid
+
+
+def connections_of_the_first_node(broker: Broker) -> set[int]:
+    return set(broker.manager.broker.engine.machine.presence.nodes[NodeId(0)].connections)
 
 
 def test_a_result_is_handed_in_after_a_long_break(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -81,10 +82,16 @@ def _row(entry: Entry, now: float) -> tuple[object, ...]:
         entry.address,
         entry.state,
         None if started_at is None else duration(now - started_at),
-        None if entry.pid is None else f"{entry.pid} on {entry.hostname}",
+        _process(entry),
         entry.key_file,
         entry.source,
     )
+
+
+def _process(entry: Entry) -> str | None:
+    if entry.pid is None or entry.hostname == socket.gethostname():
+        return None if entry.pid is None else str(entry.pid)
+    return f"{entry.pid} on {entry.hostname}"
 
 
 def _entries(settings: Settings) -> tuple[list[Entry], str]:

@@ -20,6 +20,7 @@ from pyrotask.cli.signals import arriving
 
 if TYPE_CHECKING:
     from pyrotask.config import Settings
+    from pyrotask.remote.registration import NameServerUse
     from pyrotask.remote.server import Server
     from pyrotask.taskmanager import TaskManager
 
@@ -36,7 +37,7 @@ examples:
   pyrotask serve pi --host 0.0.0.0 --port 9091 --key-file ~/pi.key      for other machines too
   pyrotask serve pi --name-server start                for scripts that use PYRONAME:TaskManager.pi"""
 
-NAME_SERVER_MODES = ("auto", "require", "start", "off")
+NAME_SERVER_USES: tuple[NameServerUse, ...] = ("auto", "require", "start", "off")
 
 LOOK_EVERY_S = 0.5
 """How often is looked whether somebody terminated the broker."""
@@ -94,15 +95,16 @@ def run(args: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _settings(args: argparse.Namespace) -> tuple[Settings, str]:
+def _settings(args: argparse.Namespace) -> tuple[Settings, NameServerUse]:
     """Return the settings, and what to do about a name server."""
     how, args.name_server = args.name_server, None
-    if how in NAME_SERVER_MODES:
-        return settings_of(args), how
+    for use in NAME_SERVER_USES:
+        if how == use:
+            return settings_of(args), use
     try:
         return replace(settings_of(args), name_server=how), "require"
     except ValueError as error:
-        modes = ", ".join(NAME_SERVER_MODES)
+        modes = ", ".join(NAME_SERVER_USES)
         raise UsageError(f"--name-server is one of {modes}, or HOST[:PORT]: {error}") from error
 
 
@@ -111,14 +113,15 @@ def _settings(args: argparse.Namespace) -> tuple[Settings, str]:
 
 def _wait_for_end(server: Server, arrived: queue.SimpleQueue[object], output: Output) -> object:
     """Wait, and return why: a signal's number, a `BrokerBroken`, or None if it was terminated."""
-    told = 0
+    told = set(server.warnings)
     while not _is_terminated(server.task_manager):
         try:
             return arrived.get(timeout=LOOK_EVERY_S)
         except queue.Empty:
-            for warning in server.warnings[told:]:
-                output.warn(warning)
-            told = len(server.warnings)
+            for warning in server.warnings:
+                if warning not in told:
+                    output.warn(warning)
+            told = set(server.warnings)
     output.say(f"{server.label} is terminated; it ends when nothing is left to be collected")
     leave_at = time.monotonic() + server.task_manager.broker.settings.drain_timeout_s
     stay_until = time.monotonic() + SAY_GOODBYE_S

@@ -28,6 +28,9 @@ examples:
   pyrotask worker pi -n 4 --module my_tasks
   pyrotask worker big:9091 -n 8 --module my_tasks --key-file ~/pi.key"""
 
+LOOK_EVERY_S = 0.5
+"""A signal that comes in the instant before a wait begins is seen only when that wait ends."""
+
 
 def add_to(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
@@ -69,7 +72,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
         with with_near_labels(args.broker, settings):
             supervisor.start()
         output.say(f"{args.count} worker processes for {args.broker}; Ctrl-C: finish what runs, then end")
-        supervisor.wait()
+        while not supervisor.wait(LOOK_EVERY_S):
+            pass
     finally:
         supervisor.stop()
     told.conclude(stopped.count)
@@ -117,7 +121,9 @@ class Story:
     def conclude(self, signals: int) -> None:
         """Tell the sum."""
         why = ("the broker is terminated", "told to end, and all is handed in", "told to end at once")
-        self._output.say(f"ended: {why[min(signals, 2)]}; {self.started} processes started, {self.died} died")
+        self._output.say(
+            f"ended: {why[min(signals, 2)]}; processes started: {self.started}, died: {self.died}"
+        )
 
     @staticmethod
     def _line(event: Event) -> str:

@@ -9,9 +9,21 @@ Read it in this order:
     lanes         where waiting and finished tasks stand in line
     parking       blocked requests, the oldest first
     deadlines     what must be looked at when
+    presence      who is connected, who was heard when, and when a silence is a loss
     retry         when a task that raised runs again
     machine       the commands: they read the state, decide, and record events
-    invariants    `check`: everything that must be true at any moment
+    invariants    `check`: everything that must be true between two commands
+    explain       why tasks wait, in sentences
+
+The commands are made of these, each with one reason to change:
+
+    recorder      what a command leaves behind: events, answers, lanes to look at
+    lookup        finding what a call names, and refusing what is not there
+    leases        how a task is handed out, and the ways in which that ends
+    endings       how a task ends, what follows from it, how its answer is delivered
+    liveness      signs of life, and the deadlines that follow from them
+    membership    how processes and supervisors come, go and are lost
+    matching      pairing blocked requests with what comes into line
 
 Nothing here reads a clock (time is an argument), draws a random number, logs or blocks.
 Everything here is called under the broker's one lock.

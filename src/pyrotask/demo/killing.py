@@ -22,8 +22,8 @@ WAIT_S = 30.0
 
 LOOK_EVERY_S = 0.0005
 
-A_MOMENT_NS = 5_000_000
-"""A worker begins a task within a fraction of this."""
+A_MOMENT_NS = 20_000_000
+"""A worker has begun its task by then, unless its machine is very busy; then another one is tried."""
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows SIGTERM ends a process as surely
 

@@ -73,7 +73,7 @@ def source_files(count: int | None = None) -> list[Path]:
     files = [path for _, path in sorted(found, key=lambda pair: (-pair[0], pair[1]))]
     if count is None or count >= len(files):
         return files
-    return [files[place * len(files) // count] for place in range(count)]
+    return [files[-(-place * len(files) // count)] for place in range(count)]
 
 
 def run(

@@ -97,14 +97,15 @@ class Compaction:
         with subprocess.Popen(  # noqa: S603 - our own module, on our own folder
             command,
             env=_environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # it ends when this is closed, as by our own death
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         ) as helper:
             self._helper = helper
             if self._is_stopping:
                 helper.terminate()
-            _, told = helper.communicate()
+            assert helper.stderr is not None
+            told = helper.stderr.read()
         if helper.returncode == 0:
             remove_covered(self._folder)
         elif not self._is_stopping:

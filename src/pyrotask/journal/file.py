@@ -64,7 +64,7 @@ def open_journal(
 ) -> Opened:
     """Open a journal for writing, or make one, and read what is in it.
 
-    Blocks while it reads: about four seconds for a million waiting tasks.
+    Blocks while it reads: about six seconds for a million waiting tasks.
 
     Args:
         path: its folder; made when there is none.

@@ -173,10 +173,8 @@ class Flusher:
 
     def _commit(self, events: list[Event]) -> None:
         body = encode(events)
-        while not self._written(len(events), body):
-            self.has_room = False
-            if self._closing.wait(RETRY_S):
-                raise OSError("the journal was closed while its disk was full")
+        if not self._written(len(events), body):
+            self._wait_for_room(len(events), body)
         self._at_once = min(COMMIT_EVENTS, COMMIT_BYTES * len(events) // len(body))
         if self._policy is Policy.ALWAYS:
             self._move_mark()
@@ -191,13 +189,18 @@ class Flusher:
         except OSError as error:
             if not is_full(error):
                 raise
-            if self.has_room:
-                log.error(  # noqa: TRY400 - where it was found is of no interest
-                    "the disk of the journal %s is full; nothing is answered until there is room",
-                    self._folder.path,
-                )
             return False
         return True
+
+    def _wait_for_room(self, count: int, body: bytes) -> None:
+        self.has_room = False
+        log.error("the disk of the journal %s is full; nothing is answered until there is room", self._folder.path)
+        while True:
+            if self._closing.wait(RETRY_S):
+                raise OSError("the journal was closed while its disk was full")
+            if self._written(count, body):
+                log.warning("the disk of the journal %s has room again, and it goes on", self._folder.path)
+                return
 
     def _sync(self) -> None:
         self._sync_at = float("inf")

@@ -17,8 +17,9 @@ Slaves get the master's code and working directory from the manager, and run it:
 talk to a manager can have code run on its slaves. That is what this module is for, and why
 managers listen on this machine only, unless there is a key.
 
-The rooms: `master` with `serving`, `ending`, `telling` and `launching`; `slave` with `link`,
-`companion` (and `companion_main`), `interrupts` and `finding`; `jobs`, `code`, `role` and `slave_main` for who is what; `states`.
+The rooms: `master`, with `serving`, `ending`, `telling` and `launching`; `slave`, with `link`,
+`finding`, `interrupts` and `companion` (which runs `companion_main`); `jobs` with `role`, `code`
+and `slave_main`, for who is what; and `states`, for both.
 """
 
 from __future__ import annotations

@@ -36,6 +36,9 @@ START_S = 10.0
 LOOK_S = 0.01
 """How often it looks, meanwhile."""
 
+REVIVE_S = 2.0
+"""How long a companion must have been away from its start on before another one is tried."""
+
 GOODBYE_S = 3.0
 """How long the companion may take to end after the goodbye."""
 
@@ -79,36 +82,47 @@ class Companion:
     def __init__(
         self, where: str, period_s: float, slate: Slate, settings: Settings, rope: int | None = None
     ) -> None:
-        orders = Orders(where, period_s, os.getpid(), slate.descriptor, rope, settings)
-        inherited = [slate.descriptor] + ([] if rope is None else [rope])
+        self._orders = Orders(where, period_s, os.getpid(), slate.descriptor, rope, settings)
+        self._process = self._start()
+        self._started_at = time.monotonic()
+        give_up_at = self._started_at + START_S
+        while slate.node is None and self._process.poll() is None and time.monotonic() < give_up_at:
+            time.sleep(LOOK_S)
+
+    def revive(self) -> None:
+        """Start another one, if it has died. Does not wait for it."""
+        if self._process.poll() is not None and time.monotonic() > self._started_at + REVIVE_S:
+            self._close_pipe()
+            self._started_at = time.monotonic()
+            self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        inherited = [self._orders.slate] + ([] if self._orders.rope is None else [self._orders.rope])
         # A session of its own: Ctrl-C is for the slave, which ends in good order and says so.
-        self._process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-P", "-m", "pyrotask.masterslave.companion_main", orders.to_json()],
+        return subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-P", "-m", "pyrotask.masterslave.companion_main", self._orders.to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=inherited,
             start_new_session=True,
         )
-        give_up_at = time.monotonic() + START_S
-        while slate.node is None and self._process.poll() is None and time.monotonic() < give_up_at:
-            time.sleep(LOOK_S)
-
-    @property
-    def pid(self) -> int:
-        """The companion's process id."""
-        return self._process.pid
 
     def close(self) -> None:
         """Say goodbye, and wait for its end. Idempotent. Blocks for `GOODBYE_S` at most."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(b"!")
-            self._process.stdin.close()
+        self._close_pipe()
         try:
             self._process.wait(GOODBYE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _close_pipe(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # what is in it cannot be written any more
+            self._process.stdin.close()
 
     def __enter__(self) -> Self:
         return self

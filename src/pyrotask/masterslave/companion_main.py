@@ -34,10 +34,13 @@ class Watch:
         self._slave_exits = _pidfd(orders.slave_pid)
 
     def run(self) -> None:
-        """Be the companion, to the end."""
+        """Be the companion, to the end; which is at once if there is no manager."""
         rope = self._orders.rope
+        is_heard = self._beat()
+        if not is_heard:
+            return  # the slave was connected a moment ago, so it is over; it shall not wait for us
         while True:
-            pause_s = self._orders.period_s / BEATS_A_PERIOD if self._beat() else RETRY_S
+            pause_s = self._orders.period_s / BEATS_A_PERIOD if is_heard else RETRY_S
             watched = [fd for fd in (sys.stdin.fileno(), self._slave_exits, rope) if fd is not None]
             ready, _, _ = select.select(watched, [], [], pause_s)
             if rope in ready:
@@ -51,6 +54,7 @@ class Watch:
                 self._report()
                 self._leave()
                 return
+            is_heard = self._beat()
 
     def _beat(self) -> bool:
         try:

@@ -43,7 +43,7 @@ def open_way(label: str | None, master_host: str | None, settings: Settings) -> 
                 "a slave needs a label or a host to find its master: startSlaveProcess(label), or start it "
                 f"by `{slave_command('LABEL')}`"
             )
-        return BulkProxy(label, settings)
+        return _checked(BulkProxy(label, settings), label)
     host, port = split_host_port(master_host)
     if port is not None:
         return _checked(BulkProxy(_location(host, port), settings), label)
@@ -67,7 +67,7 @@ def _on_host(label: str | None, host: str, settings: Settings) -> BulkProxy:
     if label is not None:
         if is_loopback(host) or host == socket.gethostname():
             try:
-                return BulkProxy(label, settings)
+                return _checked(BulkProxy(label, settings), label)
             except BrokerNotFound:
                 pass  # it may be another user's, or another program's: ask on
         location = _by_name_server(label, host, settings)
@@ -112,7 +112,7 @@ def _checked(way: BulkProxy, label: str | None) -> BulkProxy:
     way.close()
     raise BrokerNotFound(
         f"the manager at {way.location} has label {way.label!r}, not {label!r}: give the port of the right "
-        f"one (its pyro_daemon.port), or `{slave_command(way.label)}`"
+        f"one (its pyro_daemon.port), or start `{slave_command(way.label)}`"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from pyrotask.config import Settings
@@ -90,29 +91,24 @@ class SlaveProcess:
         slate = Slate()
         try:
             where = self.label if self.master_host is None and self.label is not None else way.location
-            with Interrupts() as interrupts, _companion(where, self.watchdog_period, slate, settings):
+            with (
+                Interrupts() as interrupts,
+                _companion(where, self.watchdog_period, slate, settings) as companion,
+            ):
                 link = Link(way, slate, handlers, self.watchdog_period, settings)
-                _Work(self, link, slate, handlers, interrupts).run()
+                _Work(self, link, slate, handlers, interrupts, companion).run()
             interrupts.end_as_told()
         finally:
             way.close()
             slate.close_descriptor()
 
 
-class _NoCompanion:
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
 def _companion(
     where: str, period_s: float | None, slate: Slate, settings: Settings
-) -> Companion | _NoCompanion:
+) -> AbstractContextManager[Companion | None]:
     me = role.current()
     rope = None if me is None else me.rope
-    return _NoCompanion() if period_s is None else Companion(where, period_s, slate, settings, rope)
+    return nullcontext() if period_s is None else Companion(where, period_s, slate, settings, rope)
 
 
 class _Work:
@@ -125,11 +121,13 @@ class _Work:
         slate: Slate,
         handlers: Mapping[str, Handler],
         interrupts: Interrupts,
+        companion: Companion | None,
     ) -> None:
         self._slave = slave
         self._link = link
         self._slate = slate
         self._interrupts = interrupts
+        self._companion = companion
         self._handlers = {tag: self._resolving(handler) for tag, handler in handlers.items()}
         self._held: list[running.Result] = []
         """What is in hand: results, or the attempt that runs."""
@@ -164,6 +162,8 @@ class _Work:
         self._hand_in(0)
 
     def _fetch(self) -> list[running.Assigned]:
+        if self._companion is not None:
+            self._companion.revive()
         if self._held:
             return self._hand_in(1)
         return self._interrupts.raising(lambda: self._link.exchange([], 1, self._patience_s))  # type: ignore[no-any-return]

@@ -21,7 +21,7 @@ from pyrotask.remote.daemon import PyroConnection
 from pyrotask.remote.inbox import Inbox
 from pyrotask.remote.os_sockets import Socket, has_hung_up, notice_dead_peers
 from pyrotask.remote.security import is_loopback
-from pyrotask.remote.serializing import Codec, codec_for, dump_in
+from pyrotask.remote.serializing import Codec, dump_in
 from pyrotask.remote.turn import Turn
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class Connection(asyncio.BufferedProtocol):
             if messages:
                 self._waiting += messages
                 self._go_on()
-            if self._turn is not None:
-                self._bound_input(self._turn)
+            if self._turn is not None or self._clogged:
+                self._bound_input()
 
     def eof_received(self) -> bool:
         """The client has closed the connection, or died."""
@@ -148,6 +148,12 @@ class Connection(asyncio.BufferedProtocol):
         """Answer a call. False: the connection is closed."""
         return self._write(wire.answer_header(wire.RESULT, header, len(data), flags), data)
 
+    def read_on(self) -> None:
+        """Read again, if that was paused and the client takes its answers."""
+        if self._paused and not self._clogged:
+            self._paused = False
+            self._transport.resume_reading()
+
     def over(self, turn: Turn) -> None:
         """The call is done, or given up: the next one can begin. Idempotent."""
         if self._turn is turn:
@@ -169,6 +175,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._closed:
             return
         self._closed = True
+        self._inbox.discard()
         self._transport.abort()
         if self.number is not None:
             self.hub.engine.disconnect(self.number)
@@ -194,13 +201,12 @@ class Connection(asyncio.BufferedProtocol):
                 self._take(self._waiting.pop(0))
         finally:
             self._going_on = False
-        if self._paused and self._turn is None and not self._clogged:
-            self._paused = False
-            self._transport.resume_reading()
+        if self._turn is None:
+            self.read_on()
 
     def _take(self, message: wire.Message) -> None:
         header = message.header
-        codec = codec_for(header.serializer_id)
+        codec = self.hub.codecs.get(header.serializer_id)
         if not self.gate.is_open:
             self._admit(message, codec)
         elif header.kind == wire.PING:
@@ -217,14 +223,18 @@ class Connection(asyncio.BufferedProtocol):
 
     def _refuse(self, header: wire.Header, error: Exception) -> None:
         """Answer with an error, in whatever serializer the message names."""
+        codec = self.hub.codecs.get(header.serializer_id)
+        if codec is not None:
+            self.reply(header, codec.dump_error(error), wire.EXCEPTION)
+            return
         serializer, data = dump_in(header.serializer_id, error)
         self._write(wire.answer_header(wire.RESULT, header, len(data), wire.EXCEPTION, serializer), data)
 
-    def _bound_input(self, turn: Turn) -> None:
-        """While a call is being done, little else is taken in."""
-        held = self._inbox.held_bytes + sum(len(message.body) for message in self._waiting)
-        if turn.is_parked:
+    def _bound_input(self) -> None:
+        """While a call is being done, or answers are not taken, little else is taken in."""
+        if self._turn is not None and self._turn.is_parked:
             # It has to be read on, or its end would not be seen.
+            held = self._inbox.held_bytes + sum(len(message.body) for message in self._waiting)
             if held > PARKED_INPUT_BYTES or len(self._waiting) > PARKED_INPUT_BYTES // wire.HEADER_BYTES:
                 self._drop(f"it sent {held} bytes more while it waits for an answer")
         elif self._waiting and not self._paused:
@@ -308,7 +318,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(header + data)
         else:
             self._transport.write(header)
-            self._transport.write(data)
+            self._transport.write(memoryview(data))  # what cannot be sent at once is copied once less
         return True
 
     def _drop(self, reason: str) -> None:

@@ -23,6 +23,7 @@ from pyrotask.remote.connection import Connection
 from pyrotask.remote.errands import Errands
 from pyrotask.remote.inbox import Shared
 from pyrotask.remote.os_sockets import BACKLOG
+from pyrotask.remote.serializing import make_codecs
 from pyrotask.remote.services import Service
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Hub:
         """Pyro's own daemon, for all other objects. Set before the start."""
         self.loop = asyncio.new_event_loop()
         self.shared = Shared()
+        self.codecs = make_codecs()
         self.deferring = Deferring(self._deliver)
         self.unsent: set[Turn] = set()
         """Turns that have something handed out which is not on its way yet."""
@@ -192,7 +194,7 @@ class Hub:
         """Raise ConnectError if there are as many connections as there may be."""
         if len(self._connections) > self.settings.max_connections:
             raise ConnectError(
-                f"no room: the broker {self.label!r} has {self.settings.max_connections} connections already. "
+                f"no room: the broker {self.label!r} has {self.settings.max_connections} connections open. "
                 "Try again later, or start it with a higher max_connections"
             )
 
@@ -230,7 +232,7 @@ class Hub:
             self._mail.clear()
 
     def run_large(self, work: Callable[[], T], then: Callable[[T], object]) -> None:
-        """Do ``work``, which must not raise, in a thread; then ``then``, with its result, in the loop."""
+        """Do ``work``, which must not raise, in a thread; then ``then`` in the loop, with its result."""
         self._large.run(lambda: self.post(then, work()))
 
     def run_batch(self, turn: Turn, batch: Any, connection: Any, codec: Any) -> None:

@@ -2,7 +2,8 @@
 
 Small messages are read into one buffer that all connections of a loop share, so that an idle
 connection has none. Once the header of a longer one is known, the rest is received where it
-will stay, in a buffer that grows with what has really arrived: an announced size costs nothing.
+will stay. Its place is set aside at once, which is by far the fastest, as long as little has
+been announced that is not there; above that it grows with what has really arrived.
 """
 
 from __future__ import annotations
@@ -12,17 +13,29 @@ from pyrotask.remote.wire import HEADER_BYTES, Header, Message, check_beginning,
 SHARED_BYTES = 256 * 1024
 """The most that is read at once into the shared buffer: what a socket buffer holds."""
 
+AHEAD_BYTES = 256 << 20
+"""The most that is set aside for messages that have been announced, by all connections together."""
+
 FIRST_BYTES = 1 << 20
-"""How much is set aside for a longer message before its bytes come; then it doubles."""
+"""How much is set aside for a message above that; then it doubles."""
 
 
 class Shared:
-    """The buffer for whoever reads at the moment."""
+    """What the inboxes of a loop share: the buffer for who reads at the moment, and a budget."""
 
-    __slots__ = ("view",)
+    __slots__ = ("ahead_bytes", "view")
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(SHARED_BYTES))
+        self.ahead_bytes = 0
+        """What is set aside at the moment, arrived or not."""
+
+    def set_aside(self, size: int) -> int:
+        """Return how much of a message's size may be set aside now: all, or a beginning."""
+        if self.ahead_bytes + size > AHEAD_BYTES:
+            return 0
+        self.ahead_bytes += size
+        return size
 
 
 class Inbox:
@@ -35,7 +48,9 @@ class Inbox:
         most_bytes: how long a message may be; see `most_bytes`.
     """
 
-    __slots__ = ("_body", "_filled", "_header", "_refusal", "_rest", "_shared", "_to_skip", "most_bytes")
+    __slots__ = (
+        "_body", "_filled", "_header", "_refusal", "_rest", "_set_aside", "_shared", "_to_skip", "most_bytes",
+    )  # fmt: skip
 
     def __init__(self, shared: Shared, most_bytes: int) -> None:
         self.most_bytes = most_bytes
@@ -47,6 +62,8 @@ class Inbox:
         """Of the message that is coming in; its place is `_body`, or it is skipped."""
         self._body: bytearray | None = None
         self._filled = 0
+        self._set_aside = 0
+        """The part of the shared budget that this message has."""
         self._refusal: str | None = None
         self._to_skip = 0
 
@@ -112,12 +129,19 @@ class Inbox:
         if self._refusal is not None:
             self._to_skip = self._header.size - len(beginning)
             return
-        self._body = bytearray(min(self._header.size, max(FIRST_BYTES, len(beginning))))
+        size = self._header.size
+        self._set_aside = self._shared.set_aside(size)
+        self._body = bytearray(self._set_aside or min(size, max(FIRST_BYTES, len(beginning))))
         self._filled = len(beginning)
         self._body[: self._filled] = beginning
 
     def _complete(self, body: bytes | bytearray) -> Message:
         assert self._header is not None
         message = Message(self._header, body, self._refusal)
-        self._header, self._body, self._filled, self._refusal = None, None, 0, None
+        self.discard()
         return message
+
+    def discard(self) -> None:
+        """Forget the message that is coming in: it is complete, or its connection is closed."""
+        self._shared.ahead_bytes -= self._set_aside
+        self._header, self._body, self._filled, self._refusal, self._set_aside = None, None, 0, None, 0

@@ -266,6 +266,15 @@ class BulkProxy:
             self.close()
             raise ConnectError(f"broker {self._where!r} at {self.location} has stopped: {error}") from error
 
+    def fileno(self) -> int:
+        """The descriptor of the connection, -1 if it is closed.
+
+        Between two calls it becomes readable when the broker has closed the connection: with a
+        selector, that is seen at once.
+        """
+        connection = None if self._proxy is None else self._proxy._pyroConnection  # noqa: SLF001
+        return -1 if connection is None else int(connection.sock.fileno())
+
     def connect(self) -> None:
         """Find the broker and connect to it: once. Raises as the constructor does."""
         self.close()

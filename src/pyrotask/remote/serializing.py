@@ -30,6 +30,16 @@ EXPECTED = (PyrotaskError, TypeError, ValueError, AttributeError, TimeoutError, 
 """Errors that tell their whole story by themselves; of others the traceback is sent along."""
 
 
+KNOWN_CALLS = 4096
+"""How many short calls a codec remembers: those of a thousand clients."""
+
+KNOWN_BYTES = 256
+"""How long a call may be to be remembered: all of them together are 4 MB at most."""
+
+SIMPLE = frozenset({int, float, bool, str, type(None)})
+"""Arguments that are not changed by whoever is given them."""
+
+
 class RawCall(NamedTuple):
     """A call as it was decoded: plain values only."""
 
@@ -37,25 +47,39 @@ class RawCall(NamedTuple):
     method: str
     args: Any
     kwargs: dict[str, Any]
-    has_classes: bool
-    """Whether there may be dicts in it that stand for objects."""
 
 
 class Codec:
-    """One serializer. Thread-safe; keeps nothing."""
+    """One serializer. Thread-safe.
 
-    def __init__(self, name: str, loads: Callable[[bytes], Any], *, large_bytes: int) -> None:
+    It remembers short calls with simple arguments: a client that pings, or asks for its next
+    task, sends the same bytes again and again, and to decode them is most of the work.
+    """
+
+    def __init__(self, name: str, loads: Callable[[bytes | bytearray], Any], *, large_bytes: int) -> None:
         self.name = name
         self.id: int = serializers[name].serializer_id
         self.large_bytes = large_bytes
         """From this size on a message takes it milliseconds: that is not done in the loop."""
-        self.dumps: Callable[[object], bytes] = serializers[name].dumps
+        self._dumps: Callable[[object], bytes] = serializers[name].dumps
         self._loads = loads
+        self._nothing: bytes = self._dumps(None)
+        self._yes: bytes = self._dumps(True)
+        self._no: bytes = self._dumps(False)
+        self._known_calls: dict[bytes, RawCall] = {}
+
+    def dumps(self, value: object) -> bytes:
+        """Encode a value. Raises whatever Pyro's serializer does."""
+        if value is None:
+            return self._nothing
+        if value is True:
+            return self._yes
+        return self._no if value is False else self._dumps(value)
 
     def load(self, data: bytes | bytearray | memoryview) -> Any:
         """Decode a value, of plain types only. Raises ValueError for what cannot be decoded."""
         try:
-            return self._loads(data if isinstance(data, bytes) else bytes(data))
+            return self._loads(bytes(data) if isinstance(data, memoryview) else data)
         except (MemoryError, RecursionError):
             raise ValueError(f"the {self.name} data is nested too deeply") from None
         except Exception as error:
@@ -63,12 +87,24 @@ class Codec:
 
     def load_call(self, data: bytes | bytearray | memoryview) -> RawCall:
         """Decode a call. Raises ValueError if it is none."""
+        if type(data) is not bytes or len(data) > KNOWN_BYTES:
+            return self._load_call(data)
+        call = self._known_calls.get(data)
+        if call is None:
+            call = self._load_call(data)
+            if SIMPLE.issuperset(map(type, (*call.args, *call.kwargs.values()))):
+                if len(self._known_calls) >= KNOWN_CALLS:
+                    self._known_calls.clear()
+                self._known_calls[data] = call
+        return call
+
+    def _load_call(self, data: bytes | bytearray | memoryview) -> RawCall:
         call = self.load(data)
         if isinstance(call, dict):  # json's shape
             call = [call.get(name) for name in ("object", "method", "params", "kwargs")]
         match call:
             case [str(object_id), str(method), [*_] as args, dict() | None as kwargs]:
-                return RawCall(object_id, method, args, kwargs or {}, _may_have_classes(data))
+                return RawCall(object_id, method, args, kwargs or {})
             case _:
                 raise ValueError("the message is no call: it needs an object, a method and its arguments")
 
@@ -98,31 +134,39 @@ class Codec:
         return shown
 
 
-def revive(value: Any) -> Any:
-    """Make exceptions of the dicts that stand for them, at any depth.
+def revived(call: RawCall, data: bytes | bytearray | memoryview) -> RawCall:
+    """The call, with exceptions made of the dicts that stand for them, at any depth.
 
-    Raises ValueError for a dict that stands for any other object.
+    ``data`` is what it was decoded of. Raises ValueError for a dict that stands for any other
+    object.
     """
+    # Written otherwise, by an escape, the name is the key of a plain dict, and stays one.
+    if b"__class__" not in (bytes(data) if isinstance(data, memoryview) else data):
+        return call
     try:
-        return _REVIVER.recreate_classes(value)
+        return call._replace(
+            args=_REVIVER.recreate_classes(call.args), kwargs=_REVIVER.recreate_classes(call.kwargs)
+        )
     except RecursionError:
         raise ValueError("the arguments are nested too deeply") from None
 
 
-def codec_for(serializer_id: int) -> Codec | None:
-    """The codec of that number; None: we do not take that serializer."""
-    return _CODECS.get(serializer_id)
+def make_codecs() -> dict[int, Codec]:
+    """Codecs of the serializers that we take, by their numbers on the wire."""
+    codecs = (
+        Codec("serpent", _load_serpent, large_bytes=64 * KIB),
+        Codec("json", _load_json, large_bytes=256 * KIB),
+        Codec("msgpack", _load_msgpack, large_bytes=4096 * KIB),
+    )
+    return {codec.id: codec for codec in codecs}
 
 
 def dump_in(serializer_id: int, value: Exception | str) -> tuple[int, bytes]:
-    """Encode an error or a text for somebody whose serializer we may not take.
+    """Encode an error of our own, or a text, for somebody whose serializer we may not take.
 
     Returns the number of the serializer that was used (serpent, if there is no such one), and
     the bytes.
     """
-    codec = codec_for(serializer_id)
-    if codec is not None and isinstance(value, Exception):
-        return codec.id, codec.dump_error(value)
     serializer = serializers_by_id.get(serializer_id, serializers["serpent"])
     return serializer.serializer_id, serializer.dumps(value)
 
@@ -153,21 +197,16 @@ def _stand_in(kind: str, data: dict[str, Any]) -> RuntimeError:
     return error
 
 
-def _load_serpent(data: bytes) -> Any:
+def _load_serpent(data: bytes | bytearray) -> Any:
     return serpent.loads(data)
 
 
-def _load_json(data: bytes) -> Any:
+def _load_json(data: bytes | bytearray) -> Any:
     return json.loads(data.decode("utf-8"))
 
 
-def _load_msgpack(data: bytes) -> Any:
+def _load_msgpack(data: bytes | bytearray) -> Any:
     return msgpack.unpackb(data, raw=False, ext_hook=serializers["msgpack"].ext_hook)
-
-
-def _may_have_classes(data: bytes | bytearray | memoryview) -> bool:
-    # Written otherwise, by an escape, the name is the key of a plain dict, and stays one.
-    return b"__class__" in (data if isinstance(data, bytes | bytearray) else bytes(data))
 
 
 def _is_known(error: BaseException) -> bool:
@@ -195,12 +234,3 @@ _MADE_OF_TEXT = (
 )  # fmt: skip
 
 _REVIVER = _Reviver()
-
-_CODECS = {
-    codec.id: codec
-    for codec in (
-        Codec("serpent", _load_serpent, large_bytes=64 * KIB),
-        Codec("json", _load_json, large_bytes=256 * KIB),
-        Codec("msgpack", _load_msgpack, large_bytes=4096 * KIB),
-    )
-}

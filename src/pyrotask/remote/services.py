@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pyrotask.reference import Origin, Request
-from pyrotask.remote.serializing import Codec, RawCall, revive
+from pyrotask.remote.serializing import Codec, RawCall
 
 PLAIN_SERIALIZERS = frozenset({"serpent", "json", "msgpack"})
 OWN_SERIALIZER = frozenset({"msgpack"})
@@ -48,14 +48,11 @@ def request_of(service: Service, call: RawCall, connection: Any, codec: Codec) -
         raise AttributeError(
             f"{call.object_id} has no method {call.method!r}; it has: {', '.join(sorted(service.calls))}"
         )
-    args, kwargs = call.args, call.kwargs
-    if call.has_classes and not service.is_opaque:
-        args, kwargs = revive(args), revive(kwargs)
     origin = Origin(connection, None if service.is_opaque else codec.name)
     try:
-        return function(origin, *args, **kwargs)
+        return function(origin, *call.args, **call.kwargs)
     except TypeError:
-        check_arguments(call.method, function, args, kwargs)
+        check_arguments(call.method, function, call.args, call.kwargs)
         raise
 
 

@@ -23,7 +23,7 @@ from pyrotask.engine import Command
 from pyrotask.errors import TaskRaisedException
 from pyrotask.reference import Request
 from pyrotask.remote import wire
-from pyrotask.remote.serializing import Codec, RawCall
+from pyrotask.remote.serializing import Codec, RawCall, revived
 from pyrotask.remote.services import Service, request_of
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class Turn:
             service = self._hub.services.get(call.object_id)
             if service is None:
                 return Elsewhere()
+            if not service.is_opaque:
+                call = revived(call, message.data)
             if message.header.flags & wire.BATCH:
                 return Batch(service, call)
             return request_of(service, call, self._connection.number, self._codec)
@@ -155,6 +157,7 @@ class Turn:
 
     def _wait(self, want: WantId, timeout_s: float | None) -> None:
         self._want = want
+        self._connection.read_on()  # or its end would not be seen
         if timeout_s is not None:
             self._timer = self._hub.loop.call_later(timeout_s, self._time_out, timeout_s)
 

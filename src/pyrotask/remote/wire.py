@@ -91,12 +91,15 @@ def parse_header(data: bytes | bytearray | memoryview, offset: int = 0) -> Heade
     Raises:
         NotPyro: it is none.
     """
-    tag, version, *fields, _reserved, magic = HEADER.unpack_from(data, offset)
+    (
+        tag, version, kind, serializer_id, flags, sequence, data_bytes, annotations_bytes, correlation,
+        _reserved, magic,
+    ) = HEADER.unpack_from(data, offset)  # fmt: skip
     if tag != _TAG or version != _VERSION or magic != _MAGIC:
         raise NotPyro(
             f"a message does not begin like one of Pyro's wire protocol {_VERSION}: {tag!r} {version}"
         )
-    return Header._make(fields)
+    return Header(kind, serializer_id, flags, sequence, data_bytes, annotations_bytes, correlation)
 
 
 def check_beginning(part: bytes | bytearray) -> None:

@@ -8,6 +8,7 @@
     offspring     one child, seen from its supervisor: starting, watching, ending it
     reporter      the supervisor's line to the broker: beats and reports
     supervisor    keeps the children running
+    signals       SIGTERM and Ctrl-C, for its process
 
 ``python -m pyrotask.worker LABEL -n 4 --module my_tasks`` starts a supervisor.
 """

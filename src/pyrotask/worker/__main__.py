@@ -9,35 +9,18 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 import threading
 from collections.abc import Sequence
-from types import FrameType
 
 from pyrotask.config import Settings
 from pyrotask.errors import PyrotaskError
 from pyrotask.worker import tether
+from pyrotask.worker.signals import drain_at_signals
 from pyrotask.worker.supervisor import Event, Supervisor
 
 LAST_RESORT_S = 5.0
 """After our parent has ended, how long an orderly end may take."""
-
-
-def drain_at_signals(supervisor: Supervisor) -> None:
-    """SIGTERM or Ctrl-C drains the supervisor, a second one stops it. From the main thread only."""
-    received = 0
-
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal received
-        received += 1
-        if received == 1:
-            supervisor.drain()
-        else:
-            supervisor.stop()
-
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
 
 
 def tie_to_stdin(supervisor: Supervisor) -> None:

@@ -37,10 +37,7 @@ class Goodbye(enum.IntEnum):
     """It could not be set up; `Slate.text` says why."""
 
 
-class _State(enum.IntEnum):
-    FREE = 0
-    RUNNING = 1
-    FINISHED = 2
+_FREE, _RUNNING, _FINISHED = 0, 1, 2
 
 
 class Begun(NamedTuple):
@@ -92,6 +89,8 @@ class Slate:
         """The file, to be inherited by the child."""
         os.set_inheritable(self.descriptor, False)
         self._memory = mmap.mmap(self.descriptor, _SIZE)
+        self._used = 0
+        """How many slots the child has filled, from the front; all are cleared together."""
 
     def close_descriptor(self) -> None:
         """Close the file; the memory stays. Call it once the child has been started."""
@@ -141,45 +140,35 @@ class Slate:
 
     def begin(self, task: int, attempt: int, tag: str, begun_at_ns: int, limit_ns: int | None = None) -> None:
         """The child is about to run the task. There is room for `SLOTS` of them."""
-        at = next(at for at in self._slots() if self._state(at) is _State.FREE)
+        at = _SLOTS_AT + self._used * _SLOT.size
         short = tag.encode("utf-8", "replace")[:_TAG_BYTES]
-        _SLOT.pack_into(
-            self._memory,
-            at,
-            _State.FREE,
-            task,
-            attempt,
-            begun_at_ns,
-            -1 if limit_ns is None else limit_ns,
-            short,
-        )
-        _LONG.pack_into(self._memory, at, _State.RUNNING)
+        limit = -1 if limit_ns is None else limit_ns
+        _SLOT.pack_into(self._memory, at, _FREE, task, attempt, begun_at_ns, limit, short)
+        _LONG.pack_into(self._memory, at, _RUNNING)
+        self._used += 1
 
     def finish(self) -> None:
-        """What runs has ended: its result is at hand."""
-        for at in self._slots():
-            if self._state(at) is _State.RUNNING:
-                _LONG.pack_into(self._memory, at, _State.FINISHED)
+        """What was begun last has ended: its result is at hand."""
+        _LONG.pack_into(self._memory, _SLOTS_AT + (self._used - 1) * _SLOT.size, _FINISHED)
 
     def clear(self) -> None:
         """All results were acknowledged."""
-        for at in self._slots():
-            if self._state(at) is _State.FREE:
-                return  # slots are filled from the front, and all are cleared together
-            _LONG.pack_into(self._memory, at, _State.FREE)
+        for slot in reversed(range(self._used)):  # the reader stops at the first one that is free
+            _LONG.pack_into(self._memory, _SLOTS_AT + slot * _SLOT.size, _FREE)
+        self._used = 0
 
     # --- read by the supervisor ---------------------------------------------------------------
 
     def begun(self) -> list[Begun]:
         """What the child has begun, the oldest first."""
         begun = []
-        for at in self._slots():
+        for at in range(_SLOTS_AT, _SIZE, _SLOT.size):
             state, task, attempt, begun_at, limit, tag = _SLOT.unpack_from(self._memory, at)
-            if state == _State.FREE:
+            if state == _FREE:
                 break
             name = tag.rstrip(b"\0").decode("utf-8", "replace")
             limit_ns = None if limit < 0 else limit
-            begun.append(Begun(task, attempt, begun_at, limit_ns, name, state == _State.RUNNING))
+            begun.append(Begun(task, attempt, begun_at, limit_ns, name, state == _RUNNING))
         return begun
 
     @property
@@ -188,13 +177,6 @@ class Slate:
         return next((begun for begun in self.begun() if begun.is_running), None)
 
     # --- the layout ---------------------------------------------------------------------------
-
-    @staticmethod
-    def _slots() -> range:
-        return range(_SLOTS_AT, _SIZE, _SLOT.size)
-
-    def _state(self, at: int) -> _State:
-        return _State(_LONG.unpack_from(self._memory, at)[0])
 
     def _number(self, at: int) -> Number | None:
         # The other process may write it at this moment: what was read twice is whole.

@@ -157,6 +157,11 @@ class Child:
         except ConnectError as error:
             log.info("%s", error)
             self._resume()
+        except (TypeError, ValueError) as error:
+            if self._tries != 1:
+                raise  # it is not for what the task has returned
+            log.warning("the broker refused a result: %s", error)
+            self._results = [running.not_handed_in(result, str(error)) for result in self._results]
         else:
             self._pause_s = 0.0
             for task in tasks:

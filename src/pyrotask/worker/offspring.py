@@ -75,6 +75,7 @@ class Offspring:
         self.is_stopped = False
         self.is_over = False
         """We ended it: what it had begun is no crash."""
+        self._is_told = False
         self._ending: Ending | None = None
         self._changed = changed
         rope, self._rope = os.pipe()
@@ -137,8 +138,14 @@ class Offspring:
         return None if running is None or running.limit_ns is None else running.begun_at_ns + running.limit_ns
 
     def drain(self) -> None:
-        """Ask it to finish what it runs, and to end."""
-        self._send(signal.SIGTERM)
+        """Ask it to finish what it runs, and to end.
+
+        To be said again: a signal that comes in the instant before the child begins to wait
+        does not wake it. A running task is disturbed once only.
+        """
+        if not self._is_told or self.slate.running is None:
+            self._is_told = True
+            self._send(signal.SIGTERM)
 
     def end(self) -> None:
         """Kill it, and what its tasks have started. What it had begun is no crash."""
@@ -165,6 +172,7 @@ class Offspring:
             try:
                 _, status = os.waitpid(self.pid, os.WUNTRACED | os.WCONTINUED)
             except ChildProcessError:
+                self._process.returncode = 0
                 self._ending = Ending(None)
                 break
             if os.WIFSTOPPED(status):

@@ -8,9 +8,12 @@ on; a report about numbers of another lineage is dropped, since they mean someth
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import queue
+import selectors
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -72,6 +75,8 @@ class Reporter:
         self._node: Number | None = None
         self._beat_at = time.monotonic()
         self._inbox: queue.SimpleQueue[_Report | _Word] = queue.SimpleQueue()
+        self._waking, self._wake = socket.socketpair()
+        self._wake.setblocking(False)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pyrotask-reporter", daemon=True)
 
@@ -94,21 +99,26 @@ class Reporter:
 
     def beat_soon(self) -> None:
         """Beat at once, and find the broker again if it is gone."""
-        self._inbox.put(_Word.BEAT)
+        self._put(_Word.BEAT)
 
     def finish(self, timeout_s: float) -> None:
         """Send what is left, unregister the node, and end. Blocks for at most the timeout."""
-        self._inbox.put(_Word.END)
+        self._put(_Word.END)
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         self._stop.set()
         if self._thread.ident is None:
-            self._broker.close()
+            self._close()
 
     # --- its thread -------------------------------------------------------------------------------
 
     def _report(self, process: Number, method: str, *arguments: object) -> None:
-        self._inbox.put(_Report(process.lineage, method, arguments))
+        self._put(_Report(process.lineage, method, arguments))
+
+    def _put(self, report: _Report | _Word) -> None:
+        self._inbox.put(report)
+        with contextlib.suppress(OSError):  # it is awake, or over
+            self._wake.send(b"!")
 
     def _run(self) -> None:
         try:
@@ -118,7 +128,12 @@ class Reporter:
             if not self._stop.is_set():
                 self._given_up(error)
         finally:
-            self._broker.close()
+            self._close()
+
+    def _close(self) -> None:
+        self._broker.close()
+        self._waking.close()
+        self._wake.close()
 
     def _keep_beating(self) -> None:
         while True:
@@ -132,13 +147,27 @@ class Reporter:
                 self._deliver(self._beat)
 
     def _next(self) -> _Report | _Word:
-        left_s = self._beat_at - time.monotonic()
-        if left_s <= 0:
-            return _Word.BEAT  # however many reports there are
-        try:
-            return self._inbox.get(timeout=left_s)
-        except queue.Empty:
-            return _Word.BEAT
+        while self._beat_at > time.monotonic():  # then it is time to beat, however many reports there are
+            with contextlib.suppress(queue.Empty):
+                return self._inbox.get_nowait()
+            self._wait()
+        return _Word.BEAT
+
+    def _wait(self) -> None:
+        """For a report, or the next beat; if the broker closes the connection, that is now.
+
+        It gives us a second to come back, and our children with us: those that run a task do
+        not see that they are disconnected.
+        """
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._waking, selectors.EVENT_READ)
+            selector.register(self._broker, selectors.EVENT_READ)
+            ready = [key.fileobj for key, _ in selector.select(self._beat_at - time.monotonic())]
+        if self._waking in ready:
+            self._waking.recv(4096)
+        if self._broker in ready:
+            self._broker.close()
+            self._beat_at = time.monotonic()
 
     def _deliver(self, send: Callable[[], None]) -> None:
         """Do it, however often the connection breaks: each of our messages may be repeated."""

@@ -56,12 +56,17 @@ def run(task: Assigned, handlers: Mapping[str, Callable[..., Any]]) -> Result:
 
 def too_large(result: Result, size: int, limit: int) -> Result:
     """The result to hand in instead of one that no message can carry."""
-    task, attempt = result[:2]
-    error = PayloadError(
-        f"the result of task {task} could not be handed in: it has {size:,} bytes, and a message may have "
-        f"{limit:,} here, or fewer at the broker. Write it to a file and return its name, return less, or "
-        "raise max_message_bytes for the broker and its workers"
+    return not_handed_in(
+        result,
+        f"it has {size:,} bytes, and a message may have {limit:,} here, or fewer at the broker. Write it to "
+        "a file and return its name, return less, or raise max_message_bytes for the broker and its workers",
     )
+
+
+def not_handed_in(result: Result, reason: str) -> Result:
+    """The result to hand in instead of one that the broker does not take."""
+    task, attempt = result[:2]
+    error = PayloadError(f"the result of task {task} could not be handed in: {reason}")
     return _failure_to_wire(task, attempt, payload.encode_error(error))
 
 

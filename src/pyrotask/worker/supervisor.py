@@ -45,6 +45,9 @@ FIRST_DELAY_S = 0.25
 SHORT_LIFE_S = 2.0
 """A child that ends this soon, with no task begun, did not get to work."""
 
+DRAIN_AGAIN_S = 0.25
+"""How often children are told to drain: one that was just about to wait did not hear it."""
+
 FAREWELL_S = 2.0
 """How long the last reports may take when everything has ended."""
 
@@ -127,8 +130,12 @@ class Supervisor:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._reporter: Reporter | None = None
         self._node: Number | None = None
+        self._ring = -1
+        """The writing end of the bell, while the thread runs."""
         self._ending = False
         self._end_at: float | None = None
+        """When what still runs is given back, while draining."""
+        self._drain_again_at = 0.0
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="pyrotask-supervisor", daemon=True)
         self._is_over = threading.Event()
@@ -214,6 +221,7 @@ class Supervisor:
         try:
             while not (self._ending and not any(self._living())):
                 self._start_children()
+                self._drain_children()
                 self._end_overdue()
                 try:
                     self._inbox.get(timeout=self._seconds_to_next())()
@@ -256,10 +264,16 @@ class Supervisor:
         now = time.monotonic()
         instants = [place.start_at for place in self._places if place.child is None and not self._ending]
         if self._end_at is not None:
-            instants.append(self._end_at)
+            instants += [self._end_at, self._drain_again_at]
         limits = (child.limit_at_ns() for child in self._living() if not child.is_over)
         instants += [limit / 1e9 for limit in limits if limit is not None]
         return max(0.0, min(instants) - now) if instants else None
+
+    def _drain_children(self) -> None:
+        if self._end_at is not None and time.monotonic() >= self._drain_again_at:
+            self._drain_again_at = time.monotonic() + DRAIN_AGAIN_S
+            for child in self._living():
+                child.drain()
 
     def _end_overdue(self) -> None:
         if self._end_at is not None and time.monotonic() >= self._end_at:
@@ -359,8 +373,6 @@ class Supervisor:
         self._ending = True
         self._end_at = time.monotonic() + self._settings.drain_timeout_s
         self._on_event(Event("draining"))
-        for child in self._living():
-            child.drain()
 
     def _stop(self) -> None:
         self._ending, self._end_at = True, None

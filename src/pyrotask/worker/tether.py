@@ -36,6 +36,8 @@ def watch(descriptor: int, ended: Callable[[], object]) -> None:
     """Call ``ended`` in a thread of its own once the pipe has no writer any more."""
 
     def read() -> None:
+        if hasattr(signal, "pthread_sigmask"):  # signals are for the main thread, which may wait for them
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while True:
             try:
                 if not os.read(descriptor, 4096):

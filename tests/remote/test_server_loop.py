@@ -1,0 +1,169 @@
+"""What the loop promises about time: deadlines, durability, and what is undone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pyrotask.journal import MemoryJournal, Ticket
+from pyrotask.remote.errands import Errands
+from pyrotask.remote.server import Server
+from pyrotask.taskmanager import TaskManager
+from tests.remote.serving import RawClient, connected, parked, plain_proxy, serving, until
+
+
+class SlowJournal(MemoryJournal):
+    """A journal whose disk can be held up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_held = False
+        self.waiting: list[Callable[[], None]] = []
+        self.waits = threading.Event()
+
+    def on_durable(self, ticket: Ticket, call: Callable[[], None]) -> None:
+        if self.is_held:
+            self.waiting.append(call)
+            self.waits.set()
+        else:
+            call()
+
+    def release(self) -> None:
+        """The disk has it now. It is the journal's own thread that says so."""
+        self.is_held = False
+        calls, self.waiting = self.waiting, []
+        thread = threading.Thread(target=lambda: [call() for call in calls])
+        thread.start()
+        thread.join()
+
+
+@pytest.fixture
+def journal() -> SlowJournal:
+    return SlowJournal()
+
+
+@pytest.fixture
+def server(journal: SlowJournal) -> Iterator[Server]:
+    with (
+        TaskManager(journal=journal) as tm,
+        Server(tm, "slow", name_server="off", connection_file=False) as server,
+    ):
+        yield server
+
+
+def test_an_answer_leaves_when_it_is_durable(server: Server, journal: SlowJournal) -> None:
+    with RawClient(server) as client:
+        journal.is_held = True
+        client.call("addTaskRequest", "t", 1)
+        assert journal.waits.wait(60)
+        client.sock.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.sock.recv(1)
+        client.sock.settimeout(60)
+        journal.release()
+        assert client.receive()[1] == "t_0"
+
+
+def test_others_are_served_while_an_answer_waits_for_the_disk(server: Server, journal: SlowJournal) -> None:
+    with RawClient(server) as client, plain_proxy(server) as other:
+        journal.is_held = True
+        client.call("addTaskRequest", "t", 1)
+        assert journal.waits.wait(60)
+        journal.is_held = False
+        assert other.numberOfTasks()[0] == {"t": 1}
+        journal.release()
+
+
+def test_a_task_whose_client_dies_before_it_is_durable_is_first_in_line_again(
+    server: Server, journal: SlowJournal
+) -> None:
+    client = RawClient(server)
+    server.task_manager.addTaskRequest("t", 1)
+    journal.is_held = True
+    client.call("getAnyTask")
+    assert journal.waits.wait(60)
+    client.close()
+    until(lambda: connected(server) == 0)
+    journal.release()
+    until(lambda: server.task_manager.numberOfTasks()[0] == {"t": 1})
+
+
+def test_a_result_whose_client_dies_before_it_is_durable_comes_again(
+    server: Server, journal: SlowJournal
+) -> None:
+    tm = server.task_manager
+    tm.addTaskRequest("t", 1)
+    tm.storeResult(tm.getAnyTask()[0], "result")
+    client = RawClient(server)
+    journal.is_held = True
+    client.call("getAnyResult")
+    assert journal.waits.wait(60)
+    client.close()
+    until(lambda: connected(server) == 0)
+    journal.release()
+    until(lambda: tm.numberOfTasks()[2] == {"t": 1})
+    assert tm.getAnyResult(timeout=60)[2] == "result"
+
+
+def test_what_a_stop_could_not_send_is_first_in_line_again(server: Server, journal: SlowJournal) -> None:
+    server.task_manager.addTaskRequest("t", 1)
+    with RawClient(server) as client:
+        journal.is_held = True
+        client.call("getAnyTask")
+        assert journal.waits.wait(60)
+        server.stop()
+    journal.release()
+    assert server.task_manager.numberOfTasks()[0] == {"t": 1}
+
+
+def test_nobody_is_lost_for_what_the_loop_has_not_read_yet() -> None:
+    with serving() as server, RawClient(server) as client:
+        process = client.answer("registerProcess", 0.1)
+        assert server._hub is not None
+        held_up, go_on = threading.Event(), threading.Event()
+        server._hub.post(held_up.set)
+        server._hub.post(go_on.wait, 60)
+        assert held_up.wait(60)
+        pause = threading.Event()
+        for _ in range(10):  # twice what it takes to be lost
+            client.send(6, b"ping")
+            pause.wait(0.08)
+        go_on.set()
+        for _ in range(10):
+            assert client.receive()[0] == 6
+        assert client.answer("ping", process) is True
+
+
+def test_a_failing_errand_does_not_end_its_thread(caplog: pytest.LogCaptureFixture) -> None:
+    errands, done = Errands("test", 1), threading.Event()
+    errands.run(lambda: 1 / 0)
+    errands.run(done.set)
+    assert done.wait(60)
+    assert "ZeroDivisionError" in caplog.text
+    errands.stop()
+
+
+def test_errands_beyond_the_threads_wait_in_line() -> None:
+    errands, gate, done = Errands("test", 2), threading.Event(), threading.Semaphore(0)
+    for _ in range(5):
+        errands.run(lambda: done.release() if gate.wait(60) else None)
+    assert sum(thread.name == "test" for thread in threading.enumerate()) == 2
+    gate.set()
+    for _ in range(5):
+        assert done.acquire(timeout=60)
+    errands.stop()
+
+
+def test_a_timeout_and_its_answer_do_not_both_count() -> None:
+    with serving() as server, plain_proxy(server) as tm:
+        taken = 0
+        for _ in range(100):
+            server.task_manager.addTaskRequest("t", 1)
+            taken += 1
+            tm.getAnyTask(timeout=0.001)
+            with pytest.raises(TimeoutError):
+                tm.getAnyTask(timeout=0.001)
+        assert tm.numberOfTasks()[1] == {"t": taken}
+        assert parked(server) == 0

@@ -1,0 +1,186 @@
+"""How a server is found: its connection file, and the name server in all its states."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from Pyro5.api import Proxy
+
+from pyrotask.config import Settings
+from pyrotask.errors import BrokerNotFound, LabelHeld, NameServerNotFound
+from pyrotask.remote.discovery import ConnectionFile, find, lookup_name, register_name
+from pyrotask.remote.registration import NameServer, Registration
+from pyrotask.remote.server import Server
+from pyrotask.taskmanager import TaskManager
+from tests.remote.serving import until
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(name_server=f"127.0.0.1:{free_port()}", lookup_timeout_s=2.0)
+
+
+@pytest.fixture
+def name_server(settings: Settings) -> Iterator[NameServer]:
+    server = NameServer("127.0.0.1", settings)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def task_manager(settings: Settings) -> Iterator[TaskManager]:
+    with TaskManager(settings) as task_manager:
+        yield task_manager
+
+
+def file_of(label: str, port: int) -> ConnectionFile:
+    return ConnectionFile(
+        label=label, host="127.0.0.1", port=port, pid=os.getpid(), hostname=socket.gethostname(),
+        lineage="old", started_at=0.0, version="0",
+    )  # fmt: skip
+
+
+def test_a_server_is_found_by_its_file_as_long_as_it_runs(
+    task_manager: TaskManager, settings: Settings
+) -> None:
+    with Server(task_manager, "run", name_server="off") as server:
+        assert find("run", settings).location == server.address
+    with pytest.raises(BrokerNotFound):
+        find("run", settings)
+
+
+def test_a_server_is_found_by_its_name_as_long_as_it_runs(
+    task_manager: TaskManager, settings: Settings, name_server: NameServer
+) -> None:
+    with Server(task_manager, "run", connection_file=False) as server:
+        assert lookup_name("run", settings) == server.uri
+        with Proxy(server.uri) as tm:
+            assert tm.numberOfActiveProcesses() == 0
+    assert lookup_name("run", settings) is None
+
+
+def test_without_a_name_server_nothing_is_missing(task_manager: TaskManager) -> None:
+    with Server(task_manager, "run") as server:
+        assert not server.warnings
+
+
+def test_a_name_server_that_is_required_has_to_be_there(
+    task_manager: TaskManager, settings: Settings
+) -> None:
+    server = Server(task_manager, "run", name_server="require")
+    with pytest.raises(NameServerNotFound, match="pyro5-ns"):
+        server.start()
+    assert not ConnectionFile.list_all(settings.runtime_dir)
+
+
+def test_a_name_server_is_started_for_who_asks(task_manager: TaskManager, settings: Settings) -> None:
+    with Server(task_manager, "run", name_server="start") as server:
+        assert lookup_name("run", settings) == server.uri
+
+
+def test_a_name_server_that_is_there_is_not_started_again(
+    task_manager: TaskManager, settings: Settings, name_server: NameServer
+) -> None:
+    with Server(task_manager, "run", name_server="start") as server:
+        assert lookup_name("run", settings) == server.uri
+    assert lookup_name("run", settings) is None
+
+
+def test_the_label_of_a_live_server_is_held(task_manager: TaskManager) -> None:
+    with Server(task_manager, "run", name_server="off") as first:
+        with pytest.raises(LabelHeld, match="pyrotask stop run"):
+            Server(task_manager, "run", name_server="off").start()
+        with Proxy(first.uri) as tm:
+            assert tm.numberOfActiveProcesses() == 0
+
+
+def test_the_name_of_a_live_server_is_held(
+    task_manager: TaskManager, settings: Settings, name_server: NameServer
+) -> None:
+    with Server(task_manager, "run", connection_file=False) as first:
+        with pytest.raises(LabelHeld):
+            Server(task_manager, "run", connection_file=False).start()
+        assert lookup_name("run", settings) == first.uri
+
+
+def test_a_file_that_a_dead_server_left_is_replaced(task_manager: TaskManager, settings: Settings) -> None:
+    file_of("run", free_port()).write(settings.runtime_dir)
+    with Server(task_manager, "run", name_server="off") as server:
+        assert find("run", settings).location == server.address
+
+
+def test_a_file_whose_port_another_broker_has_by_now_is_replaced(
+    task_manager: TaskManager, settings: Settings
+) -> None:
+    with Server(task_manager, "else", name_server="off") as elsewhere:
+        file_of("run", elsewhere.port).write(settings.runtime_dir)
+        with Server(task_manager, "run", name_server="off") as server:
+            assert find("run", settings).location == server.address
+
+
+def test_a_damaged_file_is_replaced(task_manager: TaskManager, settings: Settings) -> None:
+    path: Path = file_of("run", 1).write(settings.runtime_dir)
+    path.write_text("{")
+    with Server(task_manager, "run", name_server="off") as server:
+        assert find("run", settings).location == server.address
+
+
+def test_a_stale_name_is_replaced(
+    task_manager: TaskManager, settings: Settings, name_server: NameServer
+) -> None:
+    register_name("run", f"PYRO:TaskManager.run@127.0.0.1:{free_port()}", settings)
+    with Server(task_manager, "run") as server:
+        assert lookup_name("run", settings) == server.uri
+
+
+def test_a_name_server_that_dies_hurts_nobody_and_is_told(
+    task_manager: TaskManager, settings: Settings, name_server: NameServer
+) -> None:
+    with Server(task_manager, "run", connection_file=False) as server:
+        registration = Registration(
+            file_of("run", server.port), server.uri, settings, "auto", with_file=False, look_every_s=0.05
+        )
+        registration.enter()
+        name_server.stop()
+        until(lambda: any("pyro5-ns" in warning for warning in registration.warnings))
+        with Proxy(server.uri) as tm:
+            assert tm.numberOfActiveProcesses() == 0
+        registration.leave()
+
+
+def test_a_restarted_name_server_knows_the_name_again(
+    task_manager: TaskManager, settings: Settings, name_server: NameServer
+) -> None:
+    with Server(task_manager, "run", name_server="off", connection_file=False) as server:
+        registration = Registration(
+            file_of("run", server.port), server.uri, settings, "auto", with_file=False, look_every_s=0.05
+        )
+        registration.enter()
+        name_server.stop()
+        until(lambda: bool(registration.warnings))
+        again = NameServer("127.0.0.1", settings)
+        until(lambda: not registration.warnings)
+        assert lookup_name("run", settings) == server.uri
+        registration.leave()
+        again.stop()
+
+
+def test_a_name_server_that_comes_later_is_told(task_manager: TaskManager, settings: Settings) -> None:
+    with Server(task_manager, "run", name_server="off", connection_file=False) as server:
+        registration = Registration(
+            file_of("run", server.port), server.uri, settings, "auto", with_file=False, look_every_s=0.05
+        )
+        registration.enter()
+        later = NameServer("127.0.0.1", settings)
+        until(lambda: lookup_name("run", settings) == server.uri)
+        registration.leave()
+        later.stop()

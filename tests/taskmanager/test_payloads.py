@@ -1,0 +1,229 @@
+"""What travels between whom (SEMANTICS, section 4): in process, and plain proxies."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pyrotask.core.explain import explain
+from tests.taskmanager.houses import House, ask, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SERIALIZERS = ["serpent", "json", "msgpack", "marshal"]
+
+
+class Thing:
+    """Not plain."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _speaking(house: House, serializer: str) -> Any:
+    proxy = house.client()
+    proxy._pyroSerializer = serializer
+    return proxy
+
+
+@pytest.mark.parametrize("serializer", SERIALIZERS)
+def test_plain_parameters_and_results_travel_with_each_serializer(stock: House, serializer: str) -> None:
+    tm = _speaking(stock, serializer)
+    tm.addTaskRequest("t", {"a": [1, 2.5, "x", None, True]})
+    assert tm.getAnyTask()[2] == {"a": [1, 2.5, "x", None, True]}
+    tm.storeResult("t_0", ["done", 3])
+    assert tm.getAnyResult()[2] == ["done", 3]
+
+
+def test_every_call_works_with_each_serializer(stock: House) -> None:
+    for serializer in SERIALIZERS:
+        tm = _speaking(stock, serializer)
+        process = tm.registerProcess(60.0, serializer)
+        assert tm.ping(process)
+        assert tm.activeProcessInfo(process) == serializer
+        tm.addTaskRequest("t", 1, process)
+        tm.returnTask(tm.getTaskWithTag("t", process)[0])
+        task_id = tm.getAnyTask(process)[0]
+        assert [counts["t"] for counts in tm.numberOfTasks()] == [0, 1, 0]
+        tm.storeException(task_id, "a reason", "")
+        with refusal("TaskRaisedException", Exception, "a reason"):
+            tm.getResultWithTag("t")
+        tm.storeData(label=1)
+        assert tm.retrieveData("label") == 1
+        tm.deleteData("label")
+        tm.unregisterProcess(process)
+        assert tm.numberOfActiveProcesses() == 0
+
+
+def test_bytes_from_a_proxy_are_bytes_to_a_caller_in_process(stock: House) -> None:
+    for serializer in ("serpent", "msgpack"):
+        _speaking(stock, serializer).addTaskRequest("t", (b"\x00\xff", [b"x"]))
+        parameters = stock.manager.getAnyTask()[2]
+        assert list(parameters) == [b"\x00\xff", [b"x"]]
+
+
+def test_tuples_stay_tuples_with_serpent(stock: House) -> None:
+    tm = stock.client()
+    tm.addTaskRequest("t", (1, (2, 3)))
+    assert tm.getAnyTask()[2] == (1, (2, 3))
+
+
+def test_what_in_process_callers_put_in_comes_out_as_another_object(local: House) -> None:
+    tm = local.client()
+    parameters = {"list": [1, 2]}
+    tm.addTaskRequest("t", parameters)
+    parameters["list"].append(3)
+    received = tm.getAnyTask()[2]
+    assert received == {"list": [1, 2]}
+    received["list"].append(4)
+    tm.returnTask("t_0")
+    assert tm.getAnyTask()[2] == {"list": [1, 2]}
+
+
+def test_any_object_travels_in_process(local: House) -> None:
+    tm = local.client()
+    tm.addTaskRequest("t", (Thing(3), lambda x: x + 1))
+    thing, add_1 = tm.getAnyTask()[2]
+    tm.storeResult("t_0", Thing(add_1(thing.number)))
+    assert tm.getAnyResult()[2].number == 4
+
+
+def test_plain_values_in_process_are_read_by_a_plain_slave(stock: House) -> None:
+    stock.manager.addTaskRequest("t", [1, date(2026, 11, 22)])
+    assert stock.client().getAnyTask()[2] == [1, "2026-11-22"]  # as serpent has it
+
+
+def test_a_pickled_task_is_never_offered_to_a_plain_slave(stock: House) -> None:
+    plain, manager = stock.client(), stock.manager
+    plain.registerProcess()
+    manager.addTaskRequest("t", Thing(1))
+    manager.addTaskRequest("t", "plain")
+    assert plain.getAnyTask(0)[0] == "t_1"
+    with refusal("TimeoutError", TimeoutError):
+        plain.getTaskWithTag("t", 0, timeout=0)
+    assert manager.getAnyTask()[0] == "t_0"
+
+
+def test_a_pickled_task_that_only_plain_slaves_could_take_is_explained(stock: House) -> None:
+    plain = stock.client()
+    plain.registerProcess()
+    with refusal("TimeoutError", TimeoutError):
+        plain.getAnyTask(0, timeout=0)
+    stock.manager.addTaskRequest("t", Thing(1))
+    [explanation] = ask(stock, explain_now)
+    assert "plain" in explanation.sentence
+
+
+explain_now: Callable[..., Any] = lambda m, now: explain(m, now)  # noqa: E731 - a command
+
+
+def test_a_result_that_plain_masters_cannot_read_is_refused_and_stays(stock: House) -> None:
+    plain, manager = stock.client(), stock.manager
+    plain.addTaskRequest("t", None)
+    manager.getAnyTask()
+    manager.storeResult("t_0", Thing(7))
+    for get in (plain.getAnyResult, lambda: plain.getResultWithTag("t")):
+        with refusal("PayloadError", ValueError, "t_0", "stays"):
+            get()
+    assert manager.getAnyResult()[2].number == 7
+
+
+def test_a_waiting_plain_master_is_told_of_a_result_it_cannot_read(stock: House) -> None:
+    from tests.taskmanager.houses import in_background  # noqa: PLC0415
+
+    waiting = in_background(stock, "getAnyResult")
+    stock.manager.addTaskRequest("t", None)
+    stock.manager.getAnyTask()
+    stock.manager.storeResult("t_0", Thing(7))
+    with refusal("PayloadError", ValueError, "t_0"):
+        waiting.result()
+    assert stock.manager.getAnyResult()[2].number == 7
+
+
+@pytest.mark.parametrize(("serializer", "value"), [("json", 1 + 2j), ("json", b"x"), ("msgpack", {1: 2})])
+def test_a_result_that_the_serializer_cannot_carry_is_refused_and_stays(
+    stock: House, serializer: str, value: object
+) -> None:
+    manager = stock.manager
+    manager.addTaskRequest("t", None)
+    manager.getAnyTask()
+    manager.storeResult("t_0", value)
+    tm = _speaking(stock, serializer)
+    for _ in range(2):
+        with refusal("PayloadError", ValueError, "result", serializer):
+            tm.getAnyResult()
+    assert manager.getAnyResult()[2] == value
+
+
+def test_parameters_that_the_serializer_cannot_carry_are_refused_and_the_task_stays_first(stock: House) -> None:
+    manager = stock.manager
+    manager.addTaskRequest("t", 1 + 2j)
+    manager.addTaskRequest("t", 1)
+    tm = _speaking(stock, "json")
+    with refusal("PayloadError", ValueError, "parameters", "complex"):
+        tm.getAnyTask()
+    assert manager.getAnyTask()[:2] == ("t_0", "t")
+
+
+def test_data_that_a_plain_client_cannot_read_is_refused_and_stays(stock: House) -> None:
+    stock.manager.storeData(thing=Thing(1))
+    with refusal("PayloadError", ValueError, "plain"):
+        stock.client().retrieveData("thing")
+    assert stock.manager.retrieveData("thing").number == 1
+
+
+def test_an_exception_of_a_class_that_nobody_else_knows_reaches_a_plain_master(stock: House) -> None:
+    class Odd(Exception):
+        pass
+
+    plain = stock.client()
+    plain.addTaskRequest("t", None)
+    stock.manager.getAnyTask()
+    stock.manager.storeException("t_0", Odd("really", 1), "")
+    with refusal("TaskRaisedException", RuntimeError, "really") as caught:
+        plain.getAnyResult()
+    assert caught.value.exception_type == "Odd"  # type: ignore[attr-defined]
+    assert plain.numberOfActiveProcesses() == 0  # its connection lives on
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ExceptionGroup("several", [ValueError(1), TypeError(2)]),
+        ValueError(ValueError("inner")),
+        ValueError([ValueError("inner")]),
+        ValueError(b"bytes", float("nan")),
+        KeyError(1 + 2j),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        ValueError("x" * 100_000),
+        SystemExit(3),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("serializer", SERIALIZERS)
+def test_every_exception_reaches_a_plain_master_in_some_form(
+    stock: House, serializer: str, error: BaseException
+) -> None:
+    tm = _speaking(stock, serializer)
+    tm.addTaskRequest("t", None)
+    stock.manager.getAnyTask()
+    stock.manager.storeException("t_0", error, "")
+    with refusal("TaskRaisedException", RuntimeError, "t_0") as caught:
+        tm.getAnyResult()
+    assert caught.value.exception_type == type(error).__name__  # type: ignore[attr-defined]
+    assert tm.numberOfActiveProcesses() == 0
+
+
+def test_an_exception_from_a_plain_slave_is_itself_in_process(stock: House) -> None:
+    plain = stock.client()
+    stock.manager.addTaskRequest("t", None)
+    plain.getAnyTask()
+    plain.storeException("t_0", ZeroDivisionError("by zero"), "line 1")
+    with refusal("TaskRaisedException", Exception) as caught:
+        stock.manager.getAnyResult()
+    error: Any = caught.value
+    assert (type(error.exception), error.exception.args) == (ZeroDivisionError, ("by zero",))
+    assert error.traceback == "line 1"
