@@ -67,7 +67,12 @@ def bare_sync(folder: Path) -> Callable[[], object]:
     fd = os.open(folder / "sync", os.O_RDWR | os.O_CREAT)
     os.write(fd, bytes(4096))
     os.fsync(fd)
-    return lambda: (os.pwrite(fd, bytes(100), 0), os.fdatasync(fd))
+
+    def write_and_sync() -> None:
+        os.pwrite(fd, bytes(100), 0)
+        os.fdatasync(fd)
+
+    return write_and_sync
 
 
 def sqlite(folder: Path, many: list[e.Event], *, marked: bool) -> Callable[[], object]:

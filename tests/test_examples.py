@@ -39,6 +39,7 @@ def free_port() -> str:
         return str(server.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_one_file_with_both_roles() -> None:
     output = output_of("masterslave/a_one_file.py")
     (coefficient,) = re.findall(r"diffusion coefficient ([\d.]+)", output)
@@ -52,6 +53,7 @@ def test_a_master_and_a_slave_file() -> None:
     assert sum(map(int, re.findall(r"this slave has multiplied (\d+) blocks", output))) == 9
 
 
+@pytest.mark.slow
 def test_a_program_that_starts_its_own_name_server() -> None:
     port = free_port()
     output = output_of("masterslave/c_name_server.py", PYRO_NS_PORT=port, PYRO_NS_HOST="127.0.0.1")
@@ -62,6 +64,7 @@ def test_a_program_that_starts_its_own_name_server() -> None:
         socket.create_connection(("127.0.0.1", int(port))).close()
 
 
+@pytest.mark.slow
 def test_a_master_that_an_import_makes_and_nobody_shuts_down() -> None:
     output = output_of("masterslave/d_script.py")
     found = re.findall(r"(diffusion|pressure|temperature) +(-?[\d.]+)", output)
@@ -70,12 +73,14 @@ def test_a_master_that_an_import_makes_and_nobody_shuts_down() -> None:
     assert thin > dense > 0  # atoms go further where there are fewer
 
 
+@pytest.mark.slow
 def test_slaves_that_are_told_a_port() -> None:
     output = output_of("masterslave/e_ports.py")
     assert output.endswith("200000 words\n")
     assert re.search(r"^the +\d+$", output, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_window_of_tasks() -> None:
     output = output_of("masterslave/f_window.py")
     (volume, error) = re.findall(r"volume ([\d.]+) \+- ([\d.]+)", output)[0]
@@ -83,6 +88,7 @@ def test_a_window_of_tasks() -> None:
     assert math.isclose(float(volume), 2.550, abs_tol=0.3)
 
 
+@pytest.mark.slow
 def test_a_window_of_tasks_ended_by_ctrl_c() -> None:
     with example("masterslave/f_window.py", "0.000001") as running:
         running.wait_for("asked for 8")
@@ -93,6 +99,7 @@ def test_a_window_of_tasks_ended_by_ctrl_c() -> None:
     assert "volume" in running.output
 
 
+@pytest.mark.slow
 def test_masters_and_slaves_that_are_plain_proxies() -> None:
     with TaskManager() as tasks, Server(tasks, "collatz", name_server="off") as server:
         slaves = [example("plain_proxy/slave.py", server.uri) for _ in range(2)]

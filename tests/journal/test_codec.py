@@ -6,7 +6,8 @@ import typing
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyrotask.core import events as e
 from pyrotask.core.model import DEFAULT_OPTIONS, Options, Payload, TaskNumber

@@ -5,6 +5,7 @@ Each test damages a copy of one small journal, which has an image, a log behind 
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -42,12 +43,14 @@ def check(path: Path) -> Folded | None:
     try:
         folded = fold(Folder(path))
     except JournalDamaged as error:
-        assert error.position <= EVENTS
-        assert re.search(rf"up to event {error.position}\b", str(error))
-        return None
-    assert folded.position == EVENTS
-    assert folded.state.image() == state_after(COMMANDS).image()
-    return folded
+        refusal = error
+    else:
+        assert folded.position == EVENTS
+        assert folded.state.image() == state_after(COMMANDS).image()
+        return folded
+    assert refusal.position <= EVENTS
+    assert re.search(rf"up to event {refusal.position}\b", str(refusal))
+    return None
 
 
 def places_in(kind: str, data: Sequence[int]) -> Iterable[int]:
@@ -137,9 +140,8 @@ def _frames(log: Path) -> list[bytes]:
     with log.open("rb") as file:
         file.seek(HEAD_BYTES)
         reader = FrameReader(file, len(data))
-        for _ in reader:
-            ends.append(reader.end)
-    return [data[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+        ends += [reader.end for _ in reader]
+    return [data[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _lose_a_commit_in_the_middle(journal: Path) -> None:

@@ -47,7 +47,7 @@ def reopened():
 
 FILL = """
 filler = folder / "filler"
-filler.write_bytes(bytes(1_500_000))
+filler.write_bytes(bytes(3_000_000))
 journal = open_journal(folder / "journal", policy, reserve_bytes=1_000_000).journal
 assert journal.has_room
 durable = past_reserve = 0
@@ -163,7 +163,7 @@ def own_mounts() -> tuple[str, ...]:
 
 
 def run(command: list[str]) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
 
 
@@ -172,9 +172,11 @@ def run(command: list[str]) -> None:
 def test_on_a_full_disk(promise: str, policy: str, tmp_path: Path) -> None:
     if not own_mounts():
         pytest.skip("this system does not let us mount a small disk")
-    mount = 'mount -t tmpfs -o size=5m none "$0" && exec "$@"'
+    mount = 'mount -t tmpfs -o size=6m none "$0" && exec "$@"'
     script = STORY + FILL + FULL[promise]
-    run([*own_mounts(), "sh", "-c", mount, str(tmp_path), sys.executable, "-c", script, str(tmp_path), policy])
+    run(
+        [*own_mounts(), "sh", "-c", mount, str(tmp_path), sys.executable, "-c", script, str(tmp_path), policy]
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="files have no limit here")

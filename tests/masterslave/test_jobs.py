@@ -12,6 +12,8 @@ import pytest
 
 from tests.masterslave.running import Running, script, started, task_manager, until, write
 
+pytestmark = pytest.mark.slow
+
 ONE_FILE = """
     import os, sys, time
     from pyrotask.masterslave import MasterProcess, SlaveProcess, runJob

@@ -16,10 +16,12 @@ import pytest
 from pyrotask.core.model import Task, TaskNumber, Trouble
 from pyrotask.errors import TaskRaisedException, UnknownLabel, WorkerCrashed
 from pyrotask.masterslave import GlobalStateValue, MasterProcess
-from tests.masterslave.running import Running, script, until
+from tests.masterslave.running import Running, Wire, script, until
 
 if TYPE_CHECKING:
     from tests.masterslave.conftest import MakeMaster
+
+pytestmark = pytest.mark.slow
 
 SLAVE = """
 import ctypes, os, signal, sys, threading, time
@@ -371,6 +373,23 @@ def test_a_slave_that_promises_nothing_needs_no_companion(make_master: MakeMaste
     with slave_of(master, tmp_path, 0) as running:
         assert ask(master, "add", 1) == 1
         assert not psutil.Process(running.pid).children()
+
+
+def test_a_slave_keeps_its_task_when_its_connections_break(make_master: MakeMaster, tmp_path: Path) -> None:
+    master = make_master(reconnect_grace_s=2.0)
+    text = SLAVE.replace("Slave(sys.argv[1],", "Slave(sys.argv[1], f'127.0.0.1:{sys.argv[3]}',")
+    wire = Wire(master.pyro_daemon.port)
+    with wire, slave_of(master, tmp_path, 120.0, wire.port, text=text) as running:
+        master.requestTask("sleep", 4.0)  # twice the grace
+        running.wait_for("sleeping")
+        wire.cut()
+        until(lambda: master.task_manager.numberOfTasks()[2] == {"sleep": 1})
+        assert first_task(master).attempt == 1
+        assert master.retrieveResult()[2] == running.pid
+        wire.cut()
+        assert ask(master, "add", 1, 2) == 3
+        master.shutdown()
+        assert running.end() == 0
 
 
 def test_a_process_that_the_slave_has_forked_does_not_hide_its_death(

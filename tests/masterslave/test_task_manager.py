@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,17 @@ from typing import TYPE_CHECKING
 import Pyro5.nameserver
 import pytest
 
+from pyrotask.config import Settings
+from pyrotask.errors import NameServerNotFound
 from pyrotask.masterslave import MasterProcess
 from pyrotask.masterslave.code import JobCode
+from pyrotask.remote import discovery
 from tests.masterslave.running import task_manager, write
 
 if TYPE_CHECKING:
     from tests.masterslave.conftest import MakeMaster
+
+pytestmark = pytest.mark.slow
 
 SLAVE = """
     from pyrotask.masterslave import startSlaveProcess
@@ -91,6 +97,28 @@ def test_a_slave_finds_its_master_by_the_name_server(
     finally:
         master.shutdown()
         master.task_manager.close()
+
+
+def test_a_name_server_is_started_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("PYROTASK_NAME_SERVER", f"127.0.0.1:{port}")
+    master = MasterProcess("with its own", "start")
+    try:
+        assert "with its own" in discovery.list_names(Settings.load())
+    finally:
+        master.shutdown()
+        master.task_manager.close()
+    with pytest.raises(NameServerNotFound):
+        discovery.list_names(Settings.load())
+
+
+def test_a_name_server_that_is_required_and_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("PYROTASK_NAME_SERVER", f"127.0.0.1:{port}")
+    with pytest.raises(NameServerNotFound, match="pyro5-ns"):
+        MasterProcess("in need", "require")
 
 
 def test_a_slave_without_a_master_says_so_at_once(tmp_path: Path) -> None:

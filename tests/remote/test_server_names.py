@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,3 +185,19 @@ def test_a_name_server_that_comes_later_is_told(task_manager: TaskManager, setti
         until(lambda: lookup_name("run", settings) == server.uri)
         registration.leave()
         later.stop()
+
+
+def test_a_silent_name_server_does_not_hold_up_a_stop(
+    task_manager: TaskManager, name_server: NameServer, settings: Settings
+) -> None:
+    server = Server(task_manager, "run").start()
+    assert settings.name_server is not None
+    port = int(settings.name_server.rpartition(":")[2])
+    name_server.stop()
+    with socket.create_server(("127.0.0.1", port)):  # takes connections, and says nothing
+        began = time.perf_counter()
+        server.stop()
+        took = time.perf_counter() - began
+        print(f"stopped within {took:.3f} s")
+        assert took < 20  # ten times what is promised
+    assert not ConnectionFile.list_all(settings.runtime_dir)

@@ -240,7 +240,9 @@ def test_an_interrupt_in_the_middle_of_a_command_breaks_the_broker() -> None:
 def own_threads() -> Callable[[], set[str]]:
     """Tells the names of our threads that the test has brought about."""
     before = set(threading.enumerate())
-    return lambda: {t.name for t in threading.enumerate() if t not in before and t.name.startswith("pyrotask")}
+    return lambda: {
+        t.name for t in threading.enumerate() if t not in before and t.name.startswith("pyrotask")
+    }
 
 
 def test_a_manager_that_nobody_has_any_more_leaves_no_thread(own_threads: Callable[[], set[str]]) -> None:
@@ -253,7 +255,9 @@ def test_a_manager_that_nobody_has_any_more_leaves_no_thread(own_threads: Callab
     eventually(lambda: not own_threads())
 
 
-def test_a_manager_that_is_never_promised_anything_has_no_watchdog(own_threads: Callable[[], set[str]]) -> None:
+def test_a_manager_that_is_never_promised_anything_has_no_watchdog(
+    own_threads: Callable[[], set[str]],
+) -> None:
     tm = TaskManager(Settings())
     tm.registerProcess()
     tm.addTaskRequest("t", None)

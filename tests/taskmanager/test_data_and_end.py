@@ -6,7 +6,6 @@ from typing import Any
 
 from tests.taskmanager.houses import House, ask, in_background, parked, refusal
 
-
 # --- data -------------------------------------------------------------------------------------
 
 
@@ -122,4 +121,3 @@ def test_after_the_end_data_is_still_there(tm: Any) -> None:
     tm.storeData(a=1)
     tm.terminate()
     assert tm.retrieveData("a") == 1
-

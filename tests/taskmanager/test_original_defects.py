@@ -127,6 +127,6 @@ def test_an_unpicklable_result_or_exception_kills_the_slave_and_then_the_next_on
     tm.getAnyTask()
     with refusal("PayloadError", ValueError, "generator"):
         tm.storeResult("t_0", (k for k in range(3)))
-    tm.storeException("t_0", RuntimeError((k for k in range(3))), "the story")  # type: ignore[arg-type]
+    tm.storeException("t_0", RuntimeError(k for k in range(3)), "the story")
     with refusal("TaskRaisedException", Exception, "generator", "the story"):
         tm.getAnyResult()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from pyrotask.core.explain import explain
-from tests.taskmanager.houses import House, ask, refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.taskmanager.houses import House, ask, in_background, refusal
 
 SERIALIZERS = ["serpent", "json", "msgpack", "marshal"]
 
@@ -113,11 +110,8 @@ def test_a_pickled_task_that_only_plain_slaves_could_take_is_explained(stock: Ho
     with refusal("TimeoutError", TimeoutError):
         plain.getAnyTask(0, timeout=0)
     stock.manager.addTaskRequest("t", Thing(1))
-    [explanation] = ask(stock, explain_now)
+    [explanation] = ask(stock, explain)
     assert "plain" in explanation.sentence
-
-
-explain_now: Callable[..., Any] = lambda m, now: explain(m, now)  # noqa: E731 - a command
 
 
 def test_a_result_that_plain_masters_cannot_read_is_refused_and_stays(stock: House) -> None:
@@ -125,15 +119,14 @@ def test_a_result_that_plain_masters_cannot_read_is_refused_and_stays(stock: Hou
     plain.addTaskRequest("t", None)
     manager.getAnyTask()
     manager.storeResult("t_0", Thing(7))
-    for get in (plain.getAnyResult, lambda: plain.getResultWithTag("t")):
-        with refusal("PayloadError", ValueError, "t_0", "stays"):
-            get()
+    with refusal("PayloadError", ValueError, "t_0", "stays"):
+        plain.getAnyResult()
+    with refusal("PayloadError", ValueError, "t_0", "stays"):
+        plain.getResultWithTag("t")
     assert manager.getAnyResult()[2].number == 7
 
 
 def test_a_waiting_plain_master_is_told_of_a_result_it_cannot_read(stock: House) -> None:
-    from tests.taskmanager.houses import in_background  # noqa: PLC0415
-
     waiting = in_background(stock, "getAnyResult")
     stock.manager.addTaskRequest("t", None)
     stock.manager.getAnyTask()
@@ -158,7 +151,9 @@ def test_a_result_that_the_serializer_cannot_carry_is_refused_and_stays(
     assert manager.getAnyResult()[2] == value
 
 
-def test_parameters_that_the_serializer_cannot_carry_are_refused_and_the_task_stays_first(stock: House) -> None:
+def test_parameters_that_the_serializer_cannot_carry_are_refused_and_the_task_stays_first(
+    stock: House,
+) -> None:
     manager = stock.manager
     manager.addTaskRequest("t", 1 + 2j)
     manager.addTaskRequest("t", 1)

@@ -9,7 +9,6 @@ import pytest
 
 from tests.taskmanager.houses import House, in_background, open_house, refusal
 
-
 # --- addTaskRequest ---------------------------------------------------------------------------
 
 

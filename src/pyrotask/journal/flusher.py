@@ -194,7 +194,9 @@ class Flusher:
 
     def _wait_for_room(self, count: int, body: bytes) -> None:
         self.has_room = False
-        log.error("the disk of the journal %s is full; nothing is answered until there is room", self._folder.path)
+        log.error(
+            "the disk of the journal %s is full; nothing is answered until there is room", self._folder.path
+        )
         while True:
             if self._closing.wait(RETRY_S):
                 raise OSError("the journal was closed while its disk was full")

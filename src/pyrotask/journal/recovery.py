@@ -111,9 +111,11 @@ class _Folding:
 
     def run(self, up_to: int | None) -> None:
         self._load_image(up_to)
+        if self.reader.position == up_to:
+            return
         for commit in self.reader:
             self._apply(commit)
-            if up_to is not None and self.reader.position >= up_to:
+            if self.reader.position == up_to:
                 return
 
     def prove(self, mark: Mark | None, up_to: int | None) -> None:

@@ -56,6 +56,7 @@ def write_image(
     image = folder.image_at(position)
     unfinished = folder.unfinished(image)
     with unfinished.open("wb") as file:
+        unfinished.chmod(0o600)  # users' values are in it
         file.write(pack_head(Head(IMAGE, lineage, position)))
         _write_frames(file, itertools.chain(records_of(state), [(_END, last_at)]))
         file.flush()

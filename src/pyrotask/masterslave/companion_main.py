@@ -10,99 +10,82 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pyrotask.errors import PyrotaskError, UnknownProcess
+from pyrotask.errors import PyrotaskError
 from pyrotask.masterslave.companion import Orders
 from pyrotask.masterslave.telling import about_this_process
 from pyrotask.remote.proxy import BulkProxy
 from pyrotask.worker.begun import Number, Slate
+from pyrotask.worker.reporter import Reporter
 
-BEATS_A_PERIOD = 2.5
-"""More than two, so that one may be late."""
+LOOK_S = 1.0
+"""How often the companion looks whether the slave is still its parent, where nothing else tells."""
 
-RETRY_S = 0.5
-"""How soon a beat that did not get through is tried again."""
+FAREWELL_S = 2.0
+"""How long the last report may take."""
+
+A_LONG_TIME_S = 1e9
+"""The manager may be away for as long as it likes: the companion ends with its slave, not with that."""
 
 
 class Watch:
-    """The companion's own work: it beats until the slave's goodbye, or its death."""
+    """The companion's own work.
+
+    Raises:
+        PyrotaskError: there is no manager. The slave was connected a moment ago, so it is over.
+    """
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
         self._slate = Slate(orders.slate)
-        self._way: BulkProxy | None = None
-        self._node: Number | None = None
-        self._slave_exits = _pidfd(orders.slave_pid)
+        self._reporter = Reporter(
+            BulkProxy(orders.where, orders.settings),
+            orders.period_s,
+            f"companion, {about_this_process()}",
+            alive=self._alive,
+            registered=self._registered,
+            given_up=lambda _error: None,
+            patience_s=A_LONG_TIME_S,
+        )
+        self._reporter.start()
 
     def run(self) -> None:
-        """Be the companion, to the end; which is at once if there is no manager."""
-        rope = self._orders.rope
-        is_heard = self._beat()
-        if not is_heard:
-            return  # the slave was connected a moment ago, so it is over; it shall not wait for us
+        """Be the companion, to the end."""
+        if not self._wait_for_end():
+            self._report_death()
+        self._reporter.finish(FAREWELL_S)
+
+    def _wait_for_end(self) -> bool:
+        """Wait until the slave ends. False: it has died."""
+        pipe, rope, exit_of_slave = sys.stdin.fileno(), self._orders.rope, _pidfd(self._orders.slave_pid)
         while True:
-            pause_s = self._orders.period_s / BEATS_A_PERIOD if is_heard else RETRY_S
-            watched = [fd for fd in (sys.stdin.fileno(), self._slave_exits, rope) if fd is not None]
-            ready, _, _ = select.select(watched, [], [], pause_s)
+            watched = [fd for fd in (pipe, exit_of_slave, rope) if fd is not None]
+            ready, _, _ = select.select(watched, [], [], LOOK_S if exit_of_slave is None else None)
+            if pipe in ready:
+                return bool(os.read(pipe, 1))
             if rope in ready:
                 rope = None
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._orders.slave_pid, signal.SIGKILL)
-            elif sys.stdin.fileno() in ready and os.read(sys.stdin.fileno(), 1):
-                self._leave()
-                return
             elif ready or os.getppid() != self._orders.slave_pid:
-                self._report()
-                self._leave()
-                return
-            is_heard = self._beat()
+                return False
 
-    def _beat(self) -> bool:
-        try:
-            way = self._connected()
-            if self._node is None or self._node.lineage != way.lineage:
-                self._register(way)
-            assert self._node is not None
-            try:
-                way.call("beat", self._node.number, self._alive())
-            except UnknownProcess:
-                self._register(way)
-        except (PyrotaskError, OSError):
-            self._way = None
-            return False  # the manager may come back; and if not, the slave ends, and we with it
-        return True
-
-    def _connected(self) -> BulkProxy:
-        if self._way is None:
-            self._way = BulkProxy(self._orders.where, self._orders.settings)
-        return self._way
-
-    def _register(self, way: BulkProxy) -> None:
-        number = way.call("register_node", self._orders.period_s, f"companion, {about_this_process()}")
-        self._node = self._slate.node = Number(way.lineage, number)
-
-    def _alive(self) -> list[int]:
-        process = self._slate.process
-        assert self._node is not None
-        if process is None or process.lineage != self._node.lineage or _is_stopped(self._orders.slave_pid):
-            return []
-        return [process.number]
-
-    def _report(self) -> None:
+    def _report_death(self) -> None:
         process = self._slate.process
         if process is None:
             return
         begun = [task for task in self._slate.begun() if task.is_running]
         doing = f" while running {begun[0].story}" if begun else ""
         detail = f"slave process {self._orders.slave_pid} died{doing}"
-        with contextlib.suppress(PyrotaskError, OSError):
-            self._connected().call(
-                "child_exited", process.number, [[task.task, task.attempt] for task in begun], detail
-            )
+        self._reporter.child_exited(process, [[task.task, task.attempt] for task in begun], detail)
 
-    def _leave(self) -> None:
-        if self._node is not None:
-            with contextlib.suppress(PyrotaskError, OSError):
-                self._connected().call("unregister_node", self._node.number)
+    # --- called by the reporter, in its thread --------------------------------------------------
+
+    def _registered(self, node: Number) -> None:
+        self._slate.node = node
+
+    def _alive(self) -> list[Number]:
+        process = self._slate.process
+        return [] if process is None or _is_stopped(self._orders.slave_pid) else [process]
 
 
 def _pidfd(pid: int) -> int | None:
@@ -131,7 +114,11 @@ def main(text: str) -> int:
     """Be a companion. Returns the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # who ends is the slave, and we after it
-    Watch(Orders.from_json(text)).run()
+    try:
+        watch = Watch(Orders.from_json(text))
+    except PyrotaskError:
+        return 1
+    watch.run()
     return 0
 
 

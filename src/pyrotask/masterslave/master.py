@@ -75,7 +75,14 @@ class MasterProcess:
         self.task_manager.storeData(**{LIVE_STATES: []})
         self._waits = Waits(self.task_manager.broker, label)
         self._ending = Ending(self.task_manager.broker, label, self._launched, self._settings)
-        self._server: Server = serve(self.task_manager, label, use_name_server, host, port, self._settings)
+        try:
+            self._server: Server = serve(
+                self.task_manager, label, use_name_server, host, port, self._settings
+            )
+        except BaseException:
+            self._has_ended.set()
+            self.task_manager.close()
+            raise
         self.pyro_daemon = self._server.daemon
         self._uses_name_server = bool(use_name_server)
         atexit.register(self._at_exit)

@@ -144,9 +144,14 @@ class Connection(asyncio.BufferedProtocol):
         """Whether an answer would find somebody: the system may know better than the loop."""
         return not self._closed and not has_hung_up(self._socket())
 
-    def reply(self, header: wire.Header, data: bytes, flags: int) -> bool:
-        """Answer a call. False: the connection is closed."""
-        return self._write(wire.answer_header(wire.RESULT, header, len(data), flags), data)
+    @property
+    def is_open(self) -> bool:
+        """Whether an answer could be sent."""
+        return not self._closed and not self._transport.is_closing()
+
+    def reply(self, header: wire.Header, data: bytes, flags: int) -> None:
+        """Answer a call; nothing happens if the connection is closed."""
+        self._write(wire.answer_header(wire.RESULT, header, len(data), flags), data)
 
     def read_on(self) -> None:
         """Read again, if that was paused and the client takes its answers."""
@@ -311,15 +316,14 @@ class Connection(asyncio.BufferedProtocol):
             self._hear_at = now + HEAR_EVERY_S
             self.hub.engine.execute(lambda m, at: m.hear(at, number))
 
-    def _write(self, header: bytes, data: bytes) -> bool:
-        if self._closed or self._transport.is_closing():
-            return False
+    def _write(self, header: bytes, data: bytes) -> None:
+        if not self.is_open:
+            return
         if len(data) <= COPIED_BYTES:
             self._transport.write(header + data)
         else:
             self._transport.write(header)
             self._transport.write(memoryview(data))  # what cannot be sent at once is copied once less
-        return True
 
     def _drop(self, reason: str) -> None:
         log.warning("the connection of %s was dropped: %s", self.peer, reason)

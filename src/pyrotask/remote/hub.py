@@ -113,6 +113,8 @@ class Hub:
         )
         self._thread.start()
         ready.wait()
+        if self._server is None:
+            raise RuntimeError("the event loop could not be started: see the log")
         self.engine.watchdog.judge_through(self._judge_soon)
 
     def stop(self, timeout_s: float) -> None:
@@ -135,13 +137,16 @@ class Hub:
 
     def _run(self, listener: socket.socket, ready: threading.Event) -> None:
         loop = self.loop
-        self._server = loop.run_until_complete(
-            loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
-        )
-        loop.call_soon(ready.set)
         try:
+            self._server = loop.run_until_complete(
+                loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+            )
+            loop.call_soon(ready.set)
             loop.run_forever()
+        except Exception:
+            log.critical("the event loop of the broker %r has ended", self.label, exc_info=True)
         finally:
+            ready.set()
             for turn in list(self.unsent):
                 turn.undo()
             loop.close()

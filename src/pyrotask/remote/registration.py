@@ -89,15 +89,15 @@ class Registration:
     def leave(self) -> None:
         """Remove the entries that are still ours. Idempotent."""
         self._over.set()
+        if self._with_file:  # first: it takes no time
+            with contextlib.suppress(OSError):
+                self._file.remove(self._settings.runtime_dir)
         if self._keeper is not None:
             self._keeper.join()
             self._keeper = None
         if self._is_registered:
             self._is_registered = False
             unregister_name(self._file.label, self._uri, self._settings)
-        if self._with_file:
-            with contextlib.suppress(OSError):
-                self._file.remove(self._settings.runtime_dir)
         if self._own_name_server is not None:
             self._own_name_server.stop()
             self._own_name_server = None

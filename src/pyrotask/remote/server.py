@@ -31,8 +31,11 @@ from pyrotask.taskmanager import TaskManager
 
 log = logging.getLogger(__name__)
 
-STOP_S = 2.0
+STOP_S = 1.0
 """How long clients may take to read what was written to them before a stop."""
+
+LEAVE_S = 0.5
+"""How long a name server may hold up a stop: a stale name is replaced by its next owner."""
 
 
 class Server:
@@ -113,10 +116,16 @@ class Server:
         }
         listener = listen(self.host, self._port)
         self._port = listener.getsockname()[1]
-        self._hub = hub = Hub(engine, self.settings, self.label, key, services)
-        hub.daemon = self.daemon = PyroDaemon(hub, listener, self.address, services, self.stop)
-        self.daemon.register(self.task_manager, self._name)
-        hub.start(listener)
+        hub = Hub(engine, self.settings, self.label, key, services)
+        try:
+            hub.daemon = self.daemon = PyroDaemon(hub, listener, self.address, services, self.stop)
+            self.daemon.register(self.task_manager, self._name)
+            hub.start(listener)
+        except BaseException:
+            listener.close()
+            hub.loop.close()
+            raise
+        self._hub = hub
         try:
             self._enter()
         except BaseException:
@@ -134,7 +143,7 @@ class Server:
             if self._hub is None or self._stopped.is_set():
                 return
             if self._registration is not None:
-                self._registration.leave()
+                leave_within(LEAVE_S, self._registration)
             self._hub.stop(timeout_s)
             self._stopped.set()
         self.daemon.close()
@@ -212,3 +221,16 @@ class Server:
         self._broken = error
         log.critical("the server %r stops, since its broker is broken: %s", self.label, error)
         threading.Thread(target=self.stop, name="pyrotask-stop", daemon=True).start()
+
+
+def leave_within(seconds: float, registration: Registration) -> None:
+    """Remove the entries, and do not wait longer for a name server that does not answer."""
+    thread = threading.Thread(target=registration.leave, name="pyrotask-leave", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # at its end, the interpreter starts no more threads
+        registration.leave()
+        return
+    thread.join(seconds)
+    if thread.is_alive():
+        log.warning("the name server is silent: the broker's name may stay there, and be replaced later")

@@ -247,12 +247,14 @@ class Turn:
 
     def _send(self) -> None:
         assert self._outcome is not None
-        sent = self._header.is_oneway or self._connection.reply(self._header, *self._outcome[:2])
         if self._handed_out:
-            if sent:
+            # First, so that who has seen the answer finds it collected.
+            if self._connection.is_open:
                 self._acknowledge()
             else:
                 self.undo()
+        if not self._header.is_oneway:
+            self._connection.reply(self._header, self._outcome.data, self._outcome.flags)
         self._connection.over(self)
 
     def _acknowledge(self) -> None:

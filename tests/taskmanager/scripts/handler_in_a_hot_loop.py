@@ -3,6 +3,7 @@
 Usage: handler_in_a_hot_loop.py SIGNALS
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -42,10 +43,8 @@ try:
         tm.storeResult(tm.getTaskWithTag("hot")[0], None)
         tm.getResultWithTag("hot")
         answered += 1
-        try:
+        with contextlib.suppress(TimeoutError):
             tm.getResultWithTag("never", timeout=0.001)
-        except TimeoutError:
-            pass
 except TaskManagerTermination:
     pass
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

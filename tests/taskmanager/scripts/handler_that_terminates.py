@@ -14,6 +14,7 @@ from pyrotask.errors import TaskManagerTermination
 from pyrotask.taskmanager import TaskManager
 
 times = int(sys.argv[1])
+tm = TaskManager()
 signal.signal(signal.SIGTERM, lambda _signum, _frame: tm.terminate())
 
 

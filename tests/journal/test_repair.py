@@ -1,0 +1,110 @@
+"""Compacting by hand, and going on after damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pyrotask.journal import JournalDamaged, JournalError, JournalHeld, NoJournal, open_journal
+from pyrotask.journal.folder import Folder
+from pyrotask.journal.recovery import fold
+from pyrotask.journal.repair import compact
+from tests.journal.lives import life, state_after, write
+
+COMMANDS = life(12)
+EVENTS = sum(map(len, COMMANDS))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    write(tmp_path / "journal", COMMANDS)
+    return tmp_path / "journal"
+
+
+def cut_last_bytes(journal: Path) -> None:
+    log = Folder(journal).logs()[-1].path
+    log.write_bytes(log.read_bytes()[:-1])
+
+
+def test_compacting_changes_nothing_but_the_files(journal: Path) -> None:
+    compacted = compact(journal)
+    folded = fold(Folder(journal))
+
+    assert folded.state.image() == state_after(COMMANDS).image()
+    assert (folded.position, folded.image_position) == (EVENTS, EVENTS)
+    assert folded.lineage == compacted.folded.lineage
+    assert folded.last_at == compacted.folded.last_at
+    assert Folder(journal).logs() == []
+    assert compacted.kept is None
+
+
+def test_compacting_again_changes_nothing_more(journal: Path) -> None:
+    first, second = compact(journal), compact(journal)
+
+    assert second.bytes_before == first.bytes_after == second.bytes_after
+
+
+def test_a_journal_in_use_is_not_compacted(journal: Path) -> None:
+    broker = open_journal(journal).journal
+    with pytest.raises(JournalHeld):
+        compact(journal)
+    broker.close()
+
+
+def test_where_there_is_no_journal_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(NoJournal):
+        compact(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_damaged_journal_is_compacted_only_when_the_loss_is_accepted(journal: Path) -> None:
+    cut_last_bytes(journal)
+    with pytest.raises(JournalDamaged):
+        compact(journal)
+
+
+def test_after_an_accepted_loss_the_journal_has_what_could_be_read(journal: Path) -> None:
+    cut_last_bytes(journal)
+    compacted = compact(journal, accept_loss=True)
+    opened = open_journal(journal)
+    opened.journal.close()
+    readable = EVENTS - len(COMMANDS[-1])
+
+    assert compacted.folded.damage is not None
+    assert opened.journal.newest == readable
+    assert opened.state.image() == state_after(COMMANDS, readable).image()
+
+
+def test_after_an_accepted_loss_the_lineage_is_a_new_one(journal: Path) -> None:
+    before = fold(Folder(journal)).lineage
+    cut_last_bytes(journal)
+    compact(journal, accept_loss=True)
+
+    assert fold(Folder(journal)).lineage != before
+
+
+def test_after_an_accepted_loss_the_damaged_files_are_kept(journal: Path) -> None:
+    cut_last_bytes(journal)
+    log = Folder(journal).logs()[0].path
+    damaged = log.read_bytes()
+    kept = compact(journal, accept_loss=True).kept
+
+    assert kept is not None
+    assert (kept / log.name).read_bytes() == damaged
+
+
+def test_damaged_files_that_were_kept_before_are_not_overwritten(journal: Path) -> None:
+    for _ in range(2):
+        (journal / "mark").unlink()
+        if not journal.with_name("journal.damaged").exists():
+            compact(journal, accept_loss=True)
+    with pytest.raises(JournalError, match="in the way"):
+        compact(journal, accept_loss=True)
+
+
+def test_a_loss_that_there_is_not_changes_nothing(journal: Path) -> None:
+    compacted = compact(journal, accept_loss=True)
+
+    assert compacted.kept is None
+    assert fold(Folder(journal)).state.image() == state_after(COMMANDS).image()
