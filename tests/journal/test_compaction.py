@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from pyrotask.core import events as e
 from pyrotask.core.model import DEFAULT_OPTIONS, PLAIN, PUBLIC, Payload, TaskNumber
 from pyrotask.journal import FileJournal, open_journal
-from pyrotask.journal.compaction import Compaction
+from pyrotask.journal.compaction import HELPER, Compaction
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.recovery import fold
 
@@ -98,6 +101,17 @@ def test_a_helper_that_fails_is_reported_and_costs_nothing(
     assert "could not be compacted" in caplog.text
     assert "there is no journal" in caplog.text
     assert not compaction.is_running
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there is nothing here to block it with")
+def test_a_helper_does_not_outlive_its_broker(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mark")  # reading it takes for ever
+    command = [sys.executable, "-m", HELPER, str(tmp_path), "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as helper:
+        assert helper.stdin is not None
+        helper.stdin.close()  # as the system does when the broker dies
+
+        assert helper.wait(WAIT_S) == 1
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyrotask.core import events as e
 from pyrotask.core.machine import Machine
 from pyrotask.errors import BrokerBroken
-from pyrotask.journal import NoJournal, Policy, open_journal
+from pyrotask.journal import JournalError, NoJournal, Policy, open_journal
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.recovery import fold
 from tests.journal.lives import append_one_by_one, life, state_after, write
@@ -112,6 +112,22 @@ def test_a_journal_that_nobody_holds_any_more_is_closed(tmp_path: Path) -> None:
     again.journal.close()
 
     assert again.state.terminated
+
+
+def test_a_folder_with_other_things_does_not_become_a_journal(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(JournalError, match="'thesis.tex'"):
+        open_journal(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["thesis.tex"]
+
+
+def test_a_journal_that_was_killed_while_it_was_made_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "lock").touch()
+    (tmp_path / "journal" / "mark").write_bytes(bytes(100))
+    write(tmp_path / "journal", life(1))
+
+    assert fold(Folder(tmp_path / "journal")).position == sum(map(len, life(1)))
 
 
 def test_where_there_is_no_journal_the_error_says_how_to_make_one(tmp_path: Path) -> None:

@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.taskmanager.houses import HOUSES, House, open_house
+from tests.taskmanager.houses import HOUSES, REMOTE, House, RemoteHouse, close_shared_daemon, open_house
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_daemon_left() -> Iterator[None]:
+    yield
+    close_shared_daemon()
 
 
 @pytest.fixture(params=list(HOUSES))
@@ -24,9 +30,10 @@ def tm(house: House) -> Any:
     return house.client()
 
 
-@pytest.fixture
-def stock() -> Iterator[House]:
-    with open_house("stock daemon") as opened:
+@pytest.fixture(params=REMOTE)
+def remote(request: pytest.FixtureRequest) -> Iterator[RemoteHouse]:
+    with open_house(request.param) as opened:
+        assert isinstance(opened, RemoteHouse)
         yield opened
 
 

@@ -6,6 +6,7 @@ To have the suite run over another kind of server, write a house for it, and add
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +16,7 @@ import pytest
 
 from pyrotask.config import Settings
 from pyrotask.errors import BrokerBroken
+from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
 
 if TYPE_CHECKING:
@@ -54,17 +56,15 @@ class InProcess:
         self.manager.close()
 
 
-class StockDaemon:
-    """Clients are plain proxies; the server is a daemon of Pyro's own, with its thread pool."""
+class RemoteHouse:
+    """Clients are plain proxies."""
 
     is_remote = True
+    serializers: tuple[str, ...]
+    uri: str
 
     def __init__(self, settings: Settings) -> None:
         self.manager = TaskManager(settings)
-        self._daemon = Pyro5.api.Daemon(host="127.0.0.1")
-        self.uri = str(self._daemon.register(self.manager, "TaskManager.test"))
-        self._loop = threading.Thread(target=self._daemon.requestLoop, daemon=True)
-        self._loop.start()
         self._clients: list[Any] = []
 
     def client(self) -> Any:
@@ -72,18 +72,78 @@ class StockDaemon:
         self._clients.append(proxy)
         return proxy
 
+    def speaking(self, serializer: str) -> Any:
+        """A client with that serializer; skips the test where it is not served."""
+        if serializer not in self.serializers:
+            pytest.skip(f"{serializer} is not served here")
+        proxy = self.client()
+        proxy._pyroSerializer = serializer
+        return proxy
+
     def close(self) -> None:
         self.manager.terminate()
         for proxy in self._clients:
             proxy._pyroClaimOwnership()
             proxy._pyroRelease()
-        self._daemon.shutdown()
-        self._loop.join(PATIENCE_S)
-        self._daemon.close()
+        self.close_server()
         self.manager.close()
 
+    def close_server(self) -> None:
+        raise NotImplementedError
 
-HOUSES: dict[str, Callable[[Settings], House]] = {"in process": InProcess, "stock daemon": StockDaemon}
+
+class StockDaemon(RemoteHouse):
+    """The server is a daemon of Pyro's own, with its thread pool."""
+
+    serializers = ("serpent", "json", "msgpack", "marshal")
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.uri = str(shared_daemon().register(self.manager))
+
+    def close_server(self) -> None:
+        shared_daemon().unregister(self.manager)
+
+
+class EventLoop(RemoteHouse):
+    """The server is ours."""
+
+    serializers = ("serpent", "json", "msgpack")
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._server = Server(
+            self.manager, "test", settings=settings, name_server="off", connection_file=False
+        )
+        self._server.start()
+        self.uri = str(self._server.uri)
+
+    def close_server(self) -> None:
+        self._server.stop()
+
+
+@functools.cache
+def shared_daemon() -> Any:
+    """The stock daemon of this run: making and ending one takes a fifth of a second."""
+    daemon = Pyro5.api.Daemon(host="127.0.0.1")
+    threading.Thread(target=daemon.requestLoop, daemon=True).start()
+    return daemon
+
+
+def close_shared_daemon() -> None:
+    """End it, at the end of the run."""
+    if shared_daemon.cache_info().currsize:
+        shared_daemon().shutdown()
+        shared_daemon().close()
+        shared_daemon.cache_clear()
+
+
+HOUSES: dict[str, Callable[[Settings], House]] = {
+    "in process": InProcess,
+    "stock daemon": StockDaemon,
+    "event loop": EventLoop,
+}
+REMOTE = ["stock daemon", "event loop"]
 
 
 @contextlib.contextmanager

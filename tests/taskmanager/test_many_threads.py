@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyrotask.core.invariants import check
-from tests.taskmanager.houses import House, ask, open_house
+from tests.taskmanager.houses import HOUSES, House, ask, open_house
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +29,9 @@ def restless() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-@pytest.mark.parametrize(("kind", "tasks"), [("in process", 4_000), ("stock daemon", 1_000)])
+@pytest.mark.parametrize(
+    ("kind", "tasks"), [("in process", 4_000), ("stock daemon", 1_000), ("event loop", 1_000)]
+)
 def test_each_task_is_answered_once(kind: str, tasks: int, restless: None) -> None:
     with open_house(kind) as house:
         _run_all(house, tasks)
@@ -37,7 +39,7 @@ def test_each_task_is_answered_once(kind: str, tasks: int, restless: None) -> No
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kind", ["in process", "stock daemon"])
+@pytest.mark.parametrize("kind", HOUSES)
 def test_each_of_100_000_tasks_is_answered_once(kind: str, restless: None) -> None:
     with open_house(kind) as house:
         _run_all(house, 100_000)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pyrotask.core.explain import explain
-from tests.taskmanager.houses import House, ask, in_background, refusal
+from tests.taskmanager.houses import House, RemoteHouse, ask, in_background, refusal
 
 SERIALIZERS = ["serpent", "json", "msgpack", "marshal"]
 
@@ -20,24 +20,20 @@ class Thing:
         self.number = number
 
 
-def _speaking(house: House, serializer: str) -> Any:
-    proxy = house.client()
-    proxy._pyroSerializer = serializer
-    return proxy
-
-
 @pytest.mark.parametrize("serializer", SERIALIZERS)
-def test_plain_parameters_and_results_travel_with_each_serializer(stock: House, serializer: str) -> None:
-    tm = _speaking(stock, serializer)
+def test_plain_parameters_and_results_travel_with_each_serializer(
+    remote: RemoteHouse, serializer: str
+) -> None:
+    tm = remote.speaking(serializer)
     tm.addTaskRequest("t", {"a": [1, 2.5, "x", None, True]})
     assert tm.getAnyTask()[2] == {"a": [1, 2.5, "x", None, True]}
     tm.storeResult("t_0", ["done", 3])
     assert tm.getAnyResult()[2] == ["done", 3]
 
 
-def test_every_call_works_with_each_serializer(stock: House) -> None:
-    for serializer in SERIALIZERS:
-        tm = _speaking(stock, serializer)
+def test_every_call_works_with_each_serializer(remote: RemoteHouse) -> None:
+    for serializer in remote.serializers:
+        tm = remote.speaking(serializer)
         process = tm.registerProcess(60.0, serializer)
         assert tm.ping(process)
         assert tm.activeProcessInfo(process) == serializer
@@ -55,15 +51,15 @@ def test_every_call_works_with_each_serializer(stock: House) -> None:
         assert tm.numberOfActiveProcesses() == 0
 
 
-def test_bytes_from_a_proxy_are_bytes_to_a_caller_in_process(stock: House) -> None:
+def test_bytes_from_a_proxy_are_bytes_to_a_caller_in_process(remote: RemoteHouse) -> None:
     for serializer in ("serpent", "msgpack"):
-        _speaking(stock, serializer).addTaskRequest("t", (b"\x00\xff", [b"x"]))
-        parameters = stock.manager.getAnyTask()[2]
+        remote.speaking(serializer).addTaskRequest("t", (b"\x00\xff", [b"x"]))
+        parameters = remote.manager.getAnyTask()[2]
         assert list(parameters) == [b"\x00\xff", [b"x"]]
 
 
-def test_tuples_stay_tuples_with_serpent(stock: House) -> None:
-    tm = stock.client()
+def test_tuples_stay_tuples_with_serpent(remote: RemoteHouse) -> None:
+    tm = remote.client()
     tm.addTaskRequest("t", (1, (2, 3)))
     assert tm.getAnyTask()[2] == (1, (2, 3))
 
@@ -88,13 +84,13 @@ def test_any_object_travels_in_process(local: House) -> None:
     assert tm.getAnyResult()[2].number == 4
 
 
-def test_plain_values_in_process_are_read_by_a_plain_slave(stock: House) -> None:
-    stock.manager.addTaskRequest("t", [1, date(2026, 11, 22)])
-    assert stock.client().getAnyTask()[2] == [1, "2026-11-22"]  # as serpent has it
+def test_plain_values_in_process_are_read_by_a_plain_slave(remote: RemoteHouse) -> None:
+    remote.manager.addTaskRequest("t", [1, date(2026, 11, 22)])
+    assert remote.client().getAnyTask()[2] == [1, "2026-11-22"]  # as serpent has it
 
 
-def test_a_pickled_task_is_never_offered_to_a_plain_slave(stock: House) -> None:
-    plain, manager = stock.client(), stock.manager
+def test_a_pickled_task_is_never_offered_to_a_plain_slave(remote: RemoteHouse) -> None:
+    plain, manager = remote.client(), remote.manager
     plain.registerProcess()
     manager.addTaskRequest("t", Thing(1))
     manager.addTaskRequest("t", "plain")
@@ -104,18 +100,18 @@ def test_a_pickled_task_is_never_offered_to_a_plain_slave(stock: House) -> None:
     assert manager.getAnyTask()[0] == "t_0"
 
 
-def test_a_pickled_task_that_only_plain_slaves_could_take_is_explained(stock: House) -> None:
-    plain = stock.client()
+def test_a_pickled_task_that_only_plain_slaves_could_take_is_explained(remote: RemoteHouse) -> None:
+    plain = remote.client()
     plain.registerProcess()
     with refusal("TimeoutError", TimeoutError):
         plain.getAnyTask(0, timeout=0)
-    stock.manager.addTaskRequest("t", Thing(1))
-    [explanation] = ask(stock, explain)
+    remote.manager.addTaskRequest("t", Thing(1))
+    [explanation] = ask(remote, explain)
     assert "plain" in explanation.sentence
 
 
-def test_a_result_that_plain_masters_cannot_read_is_refused_and_stays(stock: House) -> None:
-    plain, manager = stock.client(), stock.manager
+def test_a_result_that_plain_masters_cannot_read_is_refused_and_stays(remote: RemoteHouse) -> None:
+    plain, manager = remote.client(), remote.manager
     plain.addTaskRequest("t", None)
     manager.getAnyTask()
     manager.storeResult("t_0", Thing(7))
@@ -126,25 +122,25 @@ def test_a_result_that_plain_masters_cannot_read_is_refused_and_stays(stock: Hou
     assert manager.getAnyResult()[2].number == 7
 
 
-def test_a_waiting_plain_master_is_told_of_a_result_it_cannot_read(stock: House) -> None:
-    waiting = in_background(stock, "getAnyResult")
-    stock.manager.addTaskRequest("t", None)
-    stock.manager.getAnyTask()
-    stock.manager.storeResult("t_0", Thing(7))
+def test_a_waiting_plain_master_is_told_of_a_result_it_cannot_read(remote: RemoteHouse) -> None:
+    waiting = in_background(remote, "getAnyResult")
+    remote.manager.addTaskRequest("t", None)
+    remote.manager.getAnyTask()
+    remote.manager.storeResult("t_0", Thing(7))
     with refusal("PayloadError", ValueError, "t_0"):
         waiting.result()
-    assert stock.manager.getAnyResult()[2].number == 7
+    assert remote.manager.getAnyResult()[2].number == 7
 
 
 @pytest.mark.parametrize(("serializer", "value"), [("json", 1 + 2j), ("json", b"x"), ("msgpack", {1: 2})])
 def test_a_result_that_the_serializer_cannot_carry_is_refused_and_stays(
-    stock: House, serializer: str, value: object
+    remote: RemoteHouse, serializer: str, value: object
 ) -> None:
-    manager = stock.manager
+    manager = remote.manager
     manager.addTaskRequest("t", None)
     manager.getAnyTask()
     manager.storeResult("t_0", value)
-    tm = _speaking(stock, serializer)
+    tm = remote.speaking(serializer)
     for _ in range(2):
         with refusal("PayloadError", ValueError, "result", serializer):
             tm.getAnyResult()
@@ -152,32 +148,32 @@ def test_a_result_that_the_serializer_cannot_carry_is_refused_and_stays(
 
 
 def test_parameters_that_the_serializer_cannot_carry_are_refused_and_the_task_stays_first(
-    stock: House,
+    remote: RemoteHouse,
 ) -> None:
-    manager = stock.manager
+    manager = remote.manager
     manager.addTaskRequest("t", 1 + 2j)
     manager.addTaskRequest("t", 1)
-    tm = _speaking(stock, "json")
+    tm = remote.speaking("json")
     with refusal("PayloadError", ValueError, "parameters", "complex"):
         tm.getAnyTask()
     assert manager.getAnyTask()[:2] == ("t_0", "t")
 
 
-def test_data_that_a_plain_client_cannot_read_is_refused_and_stays(stock: House) -> None:
-    stock.manager.storeData(thing=Thing(1))
+def test_data_that_a_plain_client_cannot_read_is_refused_and_stays(remote: RemoteHouse) -> None:
+    remote.manager.storeData(thing=Thing(1))
     with refusal("PayloadError", ValueError, "plain"):
-        stock.client().retrieveData("thing")
-    assert stock.manager.retrieveData("thing").number == 1
+        remote.client().retrieveData("thing")
+    assert remote.manager.retrieveData("thing").number == 1
 
 
-def test_an_exception_of_a_class_that_nobody_else_knows_reaches_a_plain_master(stock: House) -> None:
+def test_an_exception_of_a_class_that_nobody_else_knows_reaches_a_plain_master(remote: RemoteHouse) -> None:
     class Odd(Exception):
         pass
 
-    plain = stock.client()
+    plain = remote.client()
     plain.addTaskRequest("t", None)
-    stock.manager.getAnyTask()
-    stock.manager.storeException("t_0", Odd("really", 1), "")
+    remote.manager.getAnyTask()
+    remote.manager.storeException("t_0", Odd("really", 1), "")
     with refusal("TaskRaisedException", RuntimeError, "really") as caught:
         plain.getAnyResult()
     assert caught.value.exception_type == "Odd"  # type: ignore[attr-defined]
@@ -200,25 +196,25 @@ def test_an_exception_of_a_class_that_nobody_else_knows_reaches_a_plain_master(s
 )
 @pytest.mark.parametrize("serializer", SERIALIZERS)
 def test_every_exception_reaches_a_plain_master_in_some_form(
-    stock: House, serializer: str, error: BaseException
+    remote: RemoteHouse, serializer: str, error: BaseException
 ) -> None:
-    tm = _speaking(stock, serializer)
+    tm = remote.speaking(serializer)
     tm.addTaskRequest("t", None)
-    stock.manager.getAnyTask()
-    stock.manager.storeException("t_0", error, "")
+    remote.manager.getAnyTask()
+    remote.manager.storeException("t_0", error, "")
     with refusal("TaskRaisedException", RuntimeError, "t_0") as caught:
         tm.getAnyResult()
     assert caught.value.exception_type == type(error).__name__  # type: ignore[attr-defined]
     assert tm.numberOfActiveProcesses() == 0
 
 
-def test_an_exception_from_a_plain_slave_is_itself_in_process(stock: House) -> None:
-    plain = stock.client()
-    stock.manager.addTaskRequest("t", None)
+def test_an_exception_from_a_plain_slave_is_itself_in_process(remote: RemoteHouse) -> None:
+    plain = remote.client()
+    remote.manager.addTaskRequest("t", None)
     plain.getAnyTask()
     plain.storeException("t_0", ZeroDivisionError("by zero"), "line 1")
     with refusal("TaskRaisedException", Exception) as caught:
-        stock.manager.getAnyResult()
+        remote.manager.getAnyResult()
     error: Any = caught.value
     assert (type(error.exception), error.exception.args) == (ZeroDivisionError, ("by zero",))
     assert error.traceback == "line 1"

@@ -34,9 +34,15 @@ def test_ctrl_c_reaches_a_main_thread_that_waits(method: str) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["getAnyResult", "getAnyTask"])
+def test_thousands_of_times_what_comes_together_with_ctrl_c_is_not_lost(method: str) -> None:
+    assert "none lost" in _run("ctrl_c.py", method, "5000")
+
+
 @pytest.mark.parametrize("method", ["getAnyResult", "getAnyTask"])
 def test_what_comes_together_with_ctrl_c_is_delivered_or_first_in_line_again(method: str) -> None:
-    assert "none lost" in _run("ctrl_c.py", method, "500")
+    assert "none lost" in _run("ctrl_c.py", method, "200")
 
 
 def test_a_signal_handler_may_call_the_manager_wherever_the_main_thread_is_in_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.taskmanager.houses import House, in_background, open_house, refusal
+from tests.taskmanager.houses import HOUSES, House, in_background, open_house, refusal
 
 # --- addTaskRequest ---------------------------------------------------------------------------
 
@@ -36,7 +36,7 @@ def test_process_0_is_a_process_when_it_asks(tm: Any) -> None:
     assert tm.numberOfTasks()[0] == {"t": 1}
 
 
-@pytest.mark.parametrize("kind", ["in process", "stock daemon"])
+@pytest.mark.parametrize("kind", HOUSES)
 def test_past_max_waiting_a_request_is_refused_at_once(kind: str) -> None:
     with open_house(kind, max_waiting=2) as house:
         tm = house.client()

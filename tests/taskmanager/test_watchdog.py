@@ -255,7 +255,7 @@ def served() -> Iterator[tuple[str, int]]:
         process.kill()
 
 
-@pytest.mark.parametrize("periods", [2, 4, 5, 10])
+@pytest.mark.parametrize("periods", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4, 10))])
 def test_nobody_is_lost_while_the_manager_is_stopped(served: tuple[str, int], periods: int) -> None:
     uri, pid = served
     with Pyro5.api.Proxy(uri) as tm:

@@ -4,11 +4,13 @@
     memory      the journal that keeps nothing: for tests, and for jobs that may start anew
     file        the journal on disk: how it is opened, and what it does for the broker
     flusher     its one thread: many callers, one commit
+    waiters     those who wait for that
     log         the file that is being written
     mark        how far everything is on disk
     recovery    from the files to the state, and the proof that nothing is missing
     reading     the same for events, one by one
-    snapshot    images of the state, and the helper process that makes them
+    snapshot    images of the state on disk
+    helper      the process that makes them
     compaction  when an image is due, and what it makes superfluous
     codec, image, frames      events, states and files as bytes
     folder, lock, disk        names, the one writer, and what a system has to offer

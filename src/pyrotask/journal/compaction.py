@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyrotask
-from pyrotask.journal import snapshot
 from pyrotask.journal.disk import sync_folder
 from pyrotask.journal.folder import Folder
 
@@ -24,6 +23,9 @@ log = logging.getLogger("pyrotask.journal")
 
 DUE_BYTES = 8 << 20
 """Logs shorter than that are not worth a process. They are replayed in a second."""
+
+
+HELPER = "pyrotask.journal.helper"
 
 
 class Compaction:
@@ -93,7 +95,7 @@ class Compaction:
 
     def _make_image(self, position: int) -> None:
         # -P: a file in the user's folder must not be taken for a module of that name.
-        command = [sys.executable, "-P", "-m", snapshot.__name__, str(self._folder.path), str(position)]
+        command = [sys.executable, "-P", "-m", HELPER, str(self._folder.path), str(position)]
         with subprocess.Popen(  # noqa: S603 - our own module, on our own folder
             command,
             env=_environment(),

@@ -25,13 +25,15 @@ from pyrotask.errors import BrokerBroken
 from pyrotask.journal.compaction import DUE_BYTES, remove_covered
 from pyrotask.journal.disk import sync_folder
 from pyrotask.journal.flusher import Flusher
-from pyrotask.journal.folder import Folder
+from pyrotask.journal.folder import LOCK, MARK, Folder
 from pyrotask.journal.lock import FolderLock
 from pyrotask.journal.log import Log, end_log
 from pyrotask.journal.mark import MarkFile
+from pyrotask.journal.problems import JournalError
 from pyrotask.journal.protocol import Policy, Ticket
 from pyrotask.journal.reading import Commit
 from pyrotask.journal.recovery import Folded, commits, fold
+from pyrotask.journal.waiters import Waiters
 
 INTERVAL_S = 1.0
 """How long `Policy.INTERVAL` leaves events to the operating system."""
@@ -77,10 +79,11 @@ def open_journal(
         JournalHeld: another broker writes to it; the message says which.
         JournalDamaged: something that was acknowledged cannot be read; with its position.
         JournalTooNew: a later version of pyrotask wrote it.
+        JournalError: the folder has other things in it.
         OSError: the folder cannot be made or written.
     """
     folder = Folder(Path(path).absolute())
-    _make_folder(folder.path)
+    _make_folder(folder)
     lock = FolderLock(folder.lock)
     try:
         folder.remove_unfinished()
@@ -100,14 +103,21 @@ class FileJournal:
     """A journal on disk. Made by `open_journal`; see `protocol.Journal` for what it promises."""
 
     def __init__(
-        self, folder: Folder, lock: FolderLock, lineage: str, policy: Policy, flusher: Flusher
+        self,
+        folder: Folder,
+        lock: FolderLock,
+        lineage: str,
+        policy: Policy,
+        flusher: Flusher,
+        waiters: Waiters,
     ) -> None:
         self.path = folder.path
         self.policy = policy
         self._folder = folder
         self._lineage = lineage
         self._flusher = flusher
-        self._newest = flusher.durable
+        self._waiters = waiters
+        self._newest = waiters.durable
         # Also when nobody calls it: a journal that nobody can reach any more must let go.
         self._close = weakref.finalize(self, _close, flusher, lock)
 
@@ -124,7 +134,7 @@ class FileJournal:
     @property
     def durable(self) -> Ticket:
         """The last ticket that is as durable as the policy says."""
-        return Ticket(self._flusher.durable)
+        return Ticket(self._waiters.durable)
 
     @property
     def has_room(self) -> bool:
@@ -138,33 +148,33 @@ class FileJournal:
 
     def append(self, events: Sequence[Event]) -> Ticket:
         """Take the events on; the list must not be changed afterwards."""
-        if self._flusher.broken is not None:
-            raise self._flusher.broken
+        if self._waiters.broken is not None:
+            raise self._waiters.broken
         self._newest += len(events)
         self._flusher.put(events)
         return Ticket(self._newest)
 
     def on_durable(self, ticket: Ticket, call: Callable[[], None]) -> None:
         """Call ``call`` once the ticket is durable."""
-        if ticket <= self._flusher.durable:
+        if ticket <= self._waiters.durable:
             call()
         else:
-            self._flusher.park(ticket, call)
+            self._waiters.park(ticket, call)
 
     def on_broken(self, call: Callable[[BrokerBroken], None]) -> None:
         """Call ``call`` when the journal cannot go on. Closing it is not that."""
-        self._flusher.tell_broken(call)
+        self._waiters.tell_broken(call)
 
     def wait(self, ticket: Ticket) -> None:
         """Block until the ticket is durable."""
-        if ticket <= self._flusher.durable:
+        if ticket <= self._waiters.durable:
             return
         gate = threading.Lock()
         gate.acquire()
-        self._flusher.park(ticket, gate.release, gate.release)
+        self._waiters.park(ticket, gate.release, gate.release)
         gate.acquire()
-        if self._flusher.durable < ticket and self._flusher.broken is not None:
-            raise self._flusher.broken
+        if self._waiters.durable < ticket and self._waiters.broken is not None:
+            raise self._waiters.broken
 
     def read(self, after: int = 0) -> Iterator[Commit]:
         """Read the durable events behind a position, as far as no image has taken their place."""
@@ -180,10 +190,16 @@ def _close(flusher: Flusher, lock: FolderLock) -> None:
     lock.close()
 
 
-def _make_folder(path: Path) -> None:
+def _make_folder(folder: Folder) -> None:
+    path = folder.path
     if not path.is_dir():
         path.mkdir(mode=0o700, parents=True)
         sync_folder(path.parent)
+    elif not folder.is_journal() and (others := sorted({p.name for p in path.iterdir()} - {LOCK, MARK})):
+        raise JournalError(
+            f"{path} is no journal, and has other things in it ({others[0]!r}, ...): a journal is a folder of "
+            f"its own, such as {path / 'journal'}"
+        )
 
 
 def _make_journal(folder: Folder) -> None:
@@ -216,14 +232,16 @@ def _begin_run(
     mark = MarkFile(folder.mark, folded.lineage, folded.mark.turn)
     mark.write(folded.position)  # whoever was not told of the last commits can rely on them now
     writing = Log(folder, folded.lineage, folded.position, synced=policy is Policy.ALWAYS)
+    waiters = Waiters(folded.position)
     flusher = Flusher(
         folder,
         writing,
         mark,
+        waiters,
         policy,
         interval_s=interval_s,
         reserve_bytes=reserve_bytes,
         due_bytes=due_bytes,
     )
     flusher.start()
-    return FileJournal(folder, lock, folded.lineage, policy, flusher)
+    return FileJournal(folder, lock, folded.lineage, policy, flusher, waiters)

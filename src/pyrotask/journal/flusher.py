@@ -3,23 +3,15 @@
 It takes all that has arrived, encodes it, writes it as one commit, moves the mark, and then
 tells those who wait; meanwhile more arrives. So a commit serves many callers, and nobody
 waits for the disk who holds the broker's lock, or serves its sockets.
-
-Nothing that a caller does here takes a lock, since it may be the main thread, and a signal
-handler may run in the middle of it: queues whose single steps cannot be interrupted, and an
-order of steps, do instead. Whoever parks looks again after it has parked; this thread says
-what is durable before it looks who is parked. So at least one of the two sees the other, and
-`_Parked.take` sees to it that only one acts.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pyrotask.core.events import Event
 from pyrotask.errors import BrokerBroken
@@ -30,6 +22,7 @@ from pyrotask.journal.folder import Folder
 from pyrotask.journal.log import Log
 from pyrotask.journal.mark import MarkFile
 from pyrotask.journal.protocol import Policy
+from pyrotask.journal.waiters import Waiters
 
 log = logging.getLogger("pyrotask.journal")
 
@@ -47,9 +40,7 @@ class Flusher:
     """See the module's text. Thread-safe; `start` and `close` are of one thread.
 
     Attributes:
-        durable: the position up to which everything is as durable as the policy says.
         has_room: whether the disk has more room than the reserve.
-        broken: why nothing is written any more; None: all is well.
     """
 
     def __init__(
@@ -57,15 +48,15 @@ class Flusher:
         folder: Folder,
         writing: Log,
         mark: MarkFile,
+        waiters: Waiters,
         policy: Policy,
         *,
         interval_s: float,
         reserve_bytes: int,
         due_bytes: int,
     ) -> None:
-        self.durable = writing.position
         self.has_room = True
-        self.broken: BrokerBroken | None = None
+        self._waiters = waiters
         self._folder = folder
         self._log = writing
         self._mark = mark
@@ -74,8 +65,6 @@ class Flusher:
         self._interval_s = interval_s
         self._reserve_bytes = reserve_bytes
         self._arrived: queue.SimpleQueue[Sequence[Event] | None] = queue.SimpleQueue()
-        self._parked: deque[_Parked] = deque()
-        self._on_broken: deque[Callable[[BrokerBroken], None]] = deque()
         self._compaction = Compaction(folder, self._wake, due_bytes)
         self._at_once = COMMIT_EVENTS
         self._log_bytes = sum(part.path.stat().st_size for part in folder.logs()) - writing.size
@@ -93,23 +82,6 @@ class Flusher:
     def put(self, events: Sequence[Event]) -> None:
         """Hand over the events of a command. Does not block."""
         self._arrived.put(events)
-
-    def park(
-        self, position: int, call: Callable[[], None], on_broken: Callable[[], None] | None = None
-    ) -> None:
-        """Have one of the two called, once: when the position is durable, or never will be."""
-        parked = _Parked(position, call, on_broken)
-        self._parked.append(parked)
-        if position <= self.durable and parked.take():
-            call()
-        elif self.broken is not None and on_broken is not None and parked.take():
-            on_broken()
-
-    def tell_broken(self, call: Callable[[BrokerBroken], None]) -> None:
-        """Have that called if the journal breaks; now, if it is broken. Closing it is not that."""
-        self._on_broken.append(call)
-        if self.broken is not None and self.broken.__cause__ is not None:
-            self._call_on_broken(self.broken)
 
     def close(self) -> None:
         """Write all that arrived, and end. Blocks until it is on disk. Idempotent."""
@@ -141,7 +113,7 @@ class Flusher:
         events = self._take()
         if events:
             self._commit(events)
-            self._release()
+            self._waiters.release(self._log.position)
         if time.monotonic() >= self._sync_at:
             self._sync()
         self._compaction.collect()
@@ -214,16 +186,6 @@ class Flusher:
         self._mark.write(self._log.position)
         self._marked = self._log.position
 
-    def _release(self) -> None:
-        """Tell those who wait for what is durable now."""
-        self.durable = self._log.position
-        for _ in range(len(self._parked)):
-            parked = self._parked.popleft()
-            if parked.position > self.durable:
-                self._parked.append(parked)
-            elif parked.take():
-                _call(parked.call)
-
     def _begin_compaction(self) -> None:
         try:
             self._log.rotate()
@@ -251,43 +213,6 @@ class Flusher:
                 "it again"
             )
             broken.__cause__ = error
-        self.broken = broken
-        while self._parked:
-            parked = self._parked.popleft()
-            if parked.on_broken is not None and parked.take():
-                _call(parked.on_broken)
         if error is not None:
             log.critical("%s", broken, exc_info=error)
-            self._call_on_broken(broken)
-
-    def _call_on_broken(self, broken: BrokerBroken) -> None:
-        while self._on_broken:
-            with contextlib.suppress(IndexError):  # another thread took the last one
-                call = self._on_broken.popleft()
-                _call(lambda call=call: call(broken))  # type: ignore[misc]
-
-
-class _Parked:
-    """Somebody who waits for a position."""
-
-    __slots__ = ("_left", "call", "on_broken", "position")
-
-    def __init__(self, position: int, call: Callable[[], None], on_broken: Callable[[], None] | None) -> None:
-        self.position = position
-        self.call = call
-        self.on_broken = on_broken
-        self._left = [True]
-
-    def take(self) -> bool:
-        """Whether this is the first call: only the first one may act."""
-        try:
-            return self._left.pop()
-        except IndexError:
-            return False
-
-
-def _call(call: Callable[[], None]) -> None:
-    try:
-        call()
-    except Exception:
-        log.exception("a callback of the journal failed")
+        self._waiters.give_up(broken)

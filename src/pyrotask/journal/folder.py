@@ -5,7 +5,7 @@ A journal is a folder:
     lock                          held by the one broker that writes; says who that is
     mark                          how far everything is on disk (`mark`)
     00000000000000000001.log      events, from that position on (`log`)
-    00000000000000048210.image    the state after that position (`image`, `snapshot`)
+    00000000000000048210.image    the state after that position (`snapshot`)
 
 What the newest image covers is deleted, log by log.
 """

@@ -1,20 +1,13 @@
-"""Images of the state on disk, and the helper process that makes them.
+"""Images of the state on disk.
 
-An image is the fold of the journal up to a position. The broker never walks its own state for
-one: a helper process reads the files as a recovery does, up to that position, and writes the
-image beside them. It counts from the moment it gets its name, which is after it is on disk;
-then the broker deletes what it covers. A helper that is killed leaves a file that nobody reads.
-It lives no longer than its broker: it ends when its standard input is closed.
-
-    python -m pyrotask.journal.snapshot FOLDER POSITION
+An image is the fold of the journal up to a position. It counts from the moment it gets its
+name, which is after it is on disk. Writing that was interrupted leaves a file that nobody
+reads.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
-import sys
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -107,25 +100,3 @@ def _write_frames(file: BinaryIO, records: Iterable[Record]) -> None:
     while batch := list(itertools.islice(records, _RECORDS_A_FRAME)):
         file.write(pack_frame(Frame(first, len(batch), pack(batch))))
         first += len(batch)
-
-
-def main(arguments: list[str]) -> int:
-    """Make the image of a journal that somebody else writes."""
-    from pyrotask.journal.recovery import fold  # noqa: PLC0415 - it reads images, so it imports this
-
-    threading.Thread(target=_end_with_input, daemon=True).start()
-    folder, position = Folder(Path(arguments[0])), int(arguments[1])
-    if sys.platform != "win32":
-        os.nice(5)  # whoever submits goes first
-    folded = fold(folder, up_to=position)
-    write_image(folder, folded.lineage, position, folded.state, folded.last_at)
-    return 0
-
-
-def _end_with_input() -> None:
-    sys.stdin.buffer.read()
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""A `TaskManager` in a stock Pyro daemon: what becomes of clients that die (SEMANTICS, section 3)."""
+"""Connections: what becomes of clients that die, and whose a lease is (SEMANTICS, sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pytest
 
 from pyrotask.taskmanager import TaskManager
 from tests.taskmanager.houses import (
+    REMOTE,
     House,
+    RemoteHouse,
     ask,
     eventually,
     in_background,
@@ -26,23 +28,22 @@ from tests.taskmanager.houses import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.taskmanager.houses import StockDaemon
-
 CLIENT = Path(__file__).parent / "scripts" / "plain_client.py"
 GRACE_S = 0.3
 
 
-@pytest.fixture
-def hasty() -> Iterator[Any]:
-    """A stock daemon whose manager does not wait long for those who are gone."""
-    with open_house("stock daemon", plain_grace_s=GRACE_S) as house:
+@pytest.fixture(params=REMOTE)
+def hasty(request: pytest.FixtureRequest) -> Iterator[RemoteHouse]:
+    """A manager that does not wait long for those who are gone."""
+    with open_house(request.param, plain_grace_s=GRACE_S) as house:
+        assert isinstance(house, RemoteHouse)
         yield house
 
 
 class Client:
     """A plain client in a process of its own."""
 
-    def __init__(self, house: StockDaemon, *words: str) -> None:
+    def __init__(self, house: RemoteHouse, *words: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, str(CLIENT), house.uri, *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -57,7 +58,7 @@ class Client:
         self._process.communicate()
 
 
-def test_the_task_of_a_killed_client_is_at_the_front_again(hasty: Any) -> None:
+def test_the_task_of_a_killed_client_is_at_the_front_again(hasty: RemoteHouse) -> None:
     tm = hasty.client()
     for _ in range(2):
         tm.addTaskRequest("t", None)
@@ -69,7 +70,7 @@ def test_the_task_of_a_killed_client_is_at_the_front_again(hasty: Any) -> None:
     assert tm.getAnyTask()[0] == "t_0"
 
 
-def test_the_task_of_a_killed_process_is_at_the_front_again(hasty: Any) -> None:
+def test_the_task_of_a_killed_process_is_at_the_front_again(hasty: RemoteHouse) -> None:
     tm = hasty.client()
     for _ in range(2):
         tm.addTaskRequest("t", None)
@@ -82,7 +83,7 @@ def test_the_task_of_a_killed_process_is_at_the_front_again(hasty: Any) -> None:
     assert tm.getAnyTask()[0] == "t_0"
 
 
-def test_a_killed_client_that_waited_never_gets_a_task(hasty: Any) -> None:
+def test_a_killed_client_that_waited_never_gets_a_task(hasty: RemoteHouse) -> None:
     tm = hasty.client()
     client = Client(hasty, "getAnyTask")
     client.says("calling")
@@ -93,7 +94,7 @@ def test_a_killed_client_that_waited_never_gets_a_task(hasty: Any) -> None:
     assert tm.getAnyTask(timeout=GRACE_S / 2)[0] == "t_0"
 
 
-def test_the_next_in_line_gets_the_task_that_a_killed_client_would_have_got(hasty: Any) -> None:
+def test_the_next_in_line_gets_the_task_that_a_killed_client_would_have_got(hasty: RemoteHouse) -> None:
     clients = [Client(hasty, "getAnyTask") for _ in range(3)]
     for client in clients:
         client.says("calling")
@@ -105,7 +106,7 @@ def test_the_next_in_line_gets_the_task_that_a_killed_client_would_have_got(hast
     assert alive.result()[0] == "t_0"
 
 
-def test_a_result_for_a_killed_client_goes_to_the_next(hasty: Any) -> None:
+def test_a_result_for_a_killed_client_goes_to_the_next(hasty: RemoteHouse) -> None:
     tm = hasty.client()
     client = Client(hasty, "getAnyResult")
     client.says("calling")
@@ -116,7 +117,7 @@ def test_a_result_for_a_killed_client_goes_to_the_next(hasty: Any) -> None:
     assert tm.getAnyResult(timeout=10)[2] == "precious"
 
 
-def test_the_thread_of_a_killed_client_notices_within_about_a_second(hasty: Any) -> None:
+def test_the_thread_of_a_killed_client_notices_within_about_a_second(hasty: RemoteHouse) -> None:
     client = Client(hasty, "getAnyTask")
     client.says("calling")
     eventually(lambda: parked(hasty) == 1)
@@ -129,7 +130,7 @@ def test_the_thread_of_a_killed_client_notices_within_about_a_second(hasty: Any)
     assert seconds < 10
 
 
-def test_an_anonymous_lease_ends_a_grace_after_its_connection(hasty: Any) -> None:
+def test_an_anonymous_lease_ends_a_grace_after_its_connection(hasty: RemoteHouse) -> None:
     tm, other = hasty.client(), hasty.client()
     tm.addTaskRequest("t", None)
     other.getAnyTask()
@@ -139,7 +140,7 @@ def test_an_anonymous_lease_ends_a_grace_after_its_connection(hasty: Any) -> Non
     assert time.monotonic() - before >= GRACE_S
 
 
-def test_an_anonymous_lease_stays_while_its_connection_is_open(hasty: Any) -> None:
+def test_an_anonymous_lease_stays_while_its_connection_is_open(hasty: RemoteHouse) -> None:
     tm, other = hasty.client(), hasty.client()
     tm.addTaskRequest("t", None)
     other.getAnyTask()
@@ -147,26 +148,26 @@ def test_an_anonymous_lease_stays_while_its_connection_is_open(hasty: Any) -> No
         tm.getAnyTask(timeout=3 * GRACE_S)
 
 
-def test_a_process_without_a_promise_is_lost_a_grace_after_its_last_connection(hasty: Any) -> None:
+def test_a_process_without_a_promise_is_lost_a_grace_after_its_last_connection(hasty: RemoteHouse) -> None:
     tm, other = hasty.client(), hasty.client()
     other.registerProcess()
     other._pyroRelease()
     eventually(lambda: tm.numberOfActiveProcesses() == 0)
 
 
-def test_a_process_without_a_promise_is_not_lost_while_connected(hasty: Any) -> None:
+def test_a_process_without_a_promise_is_not_lost_while_connected(hasty: RemoteHouse) -> None:
     tm, other = hasty.client(), hasty.client()
     other.registerProcess()
     time.sleep(3 * GRACE_S)
     assert tm.numberOfActiveProcesses() == 1
 
 
-def test_a_slave_that_opens_a_proxy_per_call_keeps_its_task(stock: Any) -> None:
-    tm = stock.client()
+def test_a_slave_that_opens_a_proxy_per_call_keeps_its_task(remote: RemoteHouse) -> None:
+    tm = remote.client()
     tm.addTaskRequest("t", None)
 
     def call(method: str, *args: object) -> Any:
-        with Pyro5.api.Proxy(stock.uri) as proxy:
+        with Pyro5.api.Proxy(remote.uri) as proxy:
             return getattr(proxy, method)(*args)
 
     process = call("registerProcess", 0.2)
@@ -178,19 +179,21 @@ def test_a_slave_that_opens_a_proxy_per_call_keeps_its_task(stock: Any) -> None:
     assert tm.getAnyResult()[2] == "kept"
 
 
-def test_a_process_that_asks_again_over_another_connection_gives_back_what_it_never_got(stock: Any) -> None:
-    tm, first, second = stock.client(), stock.client(), stock.client()
+def test_a_process_that_asks_again_over_another_connection_gives_back_what_it_never_got(
+    remote: RemoteHouse,
+) -> None:
+    tm, first, second = remote.client(), remote.client(), remote.client()
     for _ in range(2):
         tm.addTaskRequest("t", None)
     process = first.registerProcess()
     assert first.getAnyTask(process)[0] == "t_0"
     first._pyroRelease()
-    eventually(lambda: ask(stock, lambda m, _: len(m.presence.connections)) == 1)
+    eventually(lambda: ask(remote, lambda m, _: len(m.presence.connections)) == 1)
     assert second.getAnyTask(process)[0] == "t_0"
 
 
-def test_a_process_that_asks_again_over_the_same_connection_keeps_what_it_has(stock: Any) -> None:
-    tm = stock.client()
+def test_a_process_that_asks_again_over_the_same_connection_keeps_what_it_has(remote: RemoteHouse) -> None:
+    tm = remote.client()
     for _ in range(2):
         tm.addTaskRequest("t", None)
     process = tm.registerProcess()
@@ -198,8 +201,8 @@ def test_a_process_that_asks_again_over_the_same_connection_keeps_what_it_has(st
     assert tm.numberOfTasks()[1] == {"t": 2}
 
 
-def test_a_process_is_served_under_its_number_over_any_connection(stock: Any) -> None:
-    first, second = stock.client(), stock.client()
+def test_a_process_is_served_under_its_number_over_any_connection(remote: RemoteHouse) -> None:
+    first, second = remote.client(), remote.client()
     process = first.registerProcess()
     first.addTaskRequest("t", None)
     second.getAnyTask(process)
@@ -207,37 +210,37 @@ def test_a_process_is_served_under_its_number_over_any_connection(stock: Any) ->
     assert first.numberOfTasks()[0] == {"t": 1}
 
 
-def test_a_parked_request_is_a_sign_of_life(stock: Any) -> None:
-    tm = stock.client()
+def test_a_parked_request_is_a_sign_of_life(remote: RemoteHouse) -> None:
+    tm = remote.client()
     process = tm.registerProcess(0.1)
-    waiting = in_background(stock, "getAnyTask", process)
+    waiting = in_background(remote, "getAnyTask", process)
     time.sleep(1.0)  # ten periods
     assert tm.numberOfActiveProcesses() == 1
     tm.addTaskRequest("t", None)
     assert waiting.result()[0] == "t_0"
 
 
-def test_oneway_calls_are_done(stock: Any) -> None:
-    tm, other = stock.client(), stock.client()
+def test_oneway_calls_are_done(remote: RemoteHouse) -> None:
+    tm, other = remote.client(), remote.client()
     other._pyroBind()
     other._pyroOneway.add("addTaskRequest")
     other.addTaskRequest("t", 1)
     assert tuple(tm.getAnyTask(timeout=20)) == ("t_0", "t", 1)
 
 
-def test_oneway_calls_are_done_also_when_their_connection_has_gone(stock: Any) -> None:
-    tm = stock.client()
+def test_oneway_calls_are_done_also_when_their_connection_has_gone(remote: RemoteHouse) -> None:
+    tm = remote.client()
     for _ in range(20):
-        with Pyro5.api.Proxy(stock.uri) as other:
+        with Pyro5.api.Proxy(remote.uri) as other:
             other._pyroBind()
             other._pyroOneway.add("addTaskRequest")
             other.addTaskRequest("t", 1)
     eventually(lambda: tm.numberOfTasks()[0] == {"t": 20})
-    eventually(lambda: ask(stock, lambda m, _: len(m.presence.connections)) == 1)
+    eventually(lambda: ask(remote, lambda m, _: len(m.presence.connections)) == 1)
 
 
-def test_a_batch_is_done_call_by_call(stock: Any) -> None:
-    batch = Pyro5.api.BatchProxy(stock.client())
+def test_a_batch_is_done_call_by_call(remote: RemoteHouse) -> None:
+    batch = Pyro5.api.BatchProxy(remote.client())
     batch.addTaskRequest("t", 1)
     batch.getAnyTask()
     batch.numberOfTasks()
@@ -245,11 +248,11 @@ def test_a_batch_is_done_call_by_call(stock: Any) -> None:
     assert (task_id, tuple(task), numbers[1]) == ("t_0", ("t_0", "t", 1), {"t": 1})
 
 
-def test_connections_are_forgotten_when_they_close(stock: Any) -> None:
+def test_connections_are_forgotten_when_they_close(remote: RemoteHouse) -> None:
     for _ in range(10):
-        with Pyro5.api.Proxy(stock.uri) as proxy:
+        with Pyro5.api.Proxy(remote.uri) as proxy:
             proxy.numberOfTasks()
-    eventually(lambda: ask(stock, lambda m, _: len(m.presence.connections)) == 0)
+    eventually(lambda: ask(remote, lambda m, _: len(m.presence.connections)) == 0)
 
 
 def test_a_class_can_be_registered_and_is_one_manager_for_all() -> None:
