@@ -1,12 +1,12 @@
 """pyrotask: a task broker for people who compute, on Pyro5.
 
-    TaskManager     the reference API, in this process or as a Pyro object
-    Server          serves a TaskManager under a label
-    connect         a proxy for the TaskManager of a label or address
-    handler         marks a function as the handler of a tag, for workers
-    Settings        bounds and periods
-    errors          what can go wrong
-    masterslave     the master and slave classes of ScientificPython's second module
+TaskManager     the reference API, in this process or as a Pyro object
+Server          serves a TaskManager under a label
+connect         a proxy for the TaskManager of a label or address
+handler         marks a function as the handler of a tag, for workers
+Settings        bounds and periods
+errors          what can go wrong
+masterslave     the master and slave classes of ScientificPython's second module
 """
 
 from __future__ import annotations

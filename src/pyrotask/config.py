@@ -248,6 +248,9 @@ class Settings:
 
     It ends without that when nothing is unfinished, or no live slave is left."""
 
+    reconnect_timeout_s: float = _number(600.0, may_be_infinite=True)
+    """How long a worker looks for a broker that has gone: longer than a restart takes, and not for ever."""
+
     lookup_timeout_s: float = _number(1.0, at_least=0.05)
     """How long one dead or silent address may hold up finding a broker: each place is asked in turn."""
 

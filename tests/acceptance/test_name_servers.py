@@ -74,8 +74,13 @@ def compute(folder: Path, environment: dict[str, str]) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
     assert done.stdout == f"{sum(x * x for x in range(20))}\n", done.stderr
 
 

@@ -115,10 +115,11 @@ def test_a_journal_that_nobody_holds_any_more_is_closed(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_other_things_does_not_become_a_journal(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").touch()
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.tex").touch()
     with pytest.raises(JournalError, match="'thesis.tex'"):
-        open_journal(tmp_path)
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["thesis.tex"]
+        open_journal(tmp_path / "work")
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["thesis.tex"]
 
 
 def test_a_journal_that_was_killed_while_it_was_made_is_made_anew(tmp_path: Path) -> None:

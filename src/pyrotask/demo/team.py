@@ -37,7 +37,7 @@ class Team:
 
     def __enter__(self) -> Self:
         command = ["worker", self._where, "-n", str(self._count), "--module", "pyrotask.demo.analysis"]
-        self._supervisor = subprocess.Popen(  # noqa: S603 - our own command
+        self._supervisor = subprocess.Popen(
             [sys.executable, "-m", "pyrotask", *command, "--tether", "--json"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

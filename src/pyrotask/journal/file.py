@@ -197,8 +197,8 @@ def _make_folder(folder: Folder) -> None:
         sync_folder(path.parent)
     elif not folder.is_journal() and (others := sorted({p.name for p in path.iterdir()} - {LOCK, MARK})):
         raise JournalError(
-            f"{path} is no journal, and has other things in it ({others[0]!r}, ...): a journal is a folder of "
-            f"its own, such as {path / 'journal'}"
+            f"{path} is no journal, and has other things in it ({others[0]!r}, ...): a journal is a folder "
+            f"of its own, such as {path / 'journal'}"
         )
 
 

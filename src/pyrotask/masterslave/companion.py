@@ -99,7 +99,7 @@ class Companion:
     def _start(self) -> subprocess.Popen[bytes]:
         inherited = [self._orders.slate] + ([] if self._orders.rope is None else [self._orders.rope])
         # A session of its own: Ctrl-C is for the slave, which ends in good order and says so.
-        return subprocess.Popen(  # noqa: S603 - ourselves
+        return subprocess.Popen(
             [sys.executable, "-P", "-m", "pyrotask.masterslave.companion_main", self._orders.to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

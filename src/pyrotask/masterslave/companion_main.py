@@ -105,7 +105,7 @@ def _is_stopped(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         command = ["ps", "-o", "state=", "-p", str(pid)]
-        listed = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        listed = subprocess.run(command, capture_output=True, text=True, check=False)
         state = listed.stdout.strip()
     return state[:1] in {"T", "t"}
 

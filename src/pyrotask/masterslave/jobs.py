@@ -1,7 +1,6 @@
 """The functions that make a script a master, a slave, or both."""
 
 # The original's names, which scripts use:
-# ruff: noqa: N802
 
 from __future__ import annotations
 
@@ -75,7 +74,7 @@ def initializeMasterProcess(
     label: str,
     slave_script: str | None = None,
     slave_module: str | None = None,
-    use_name_server: NameServerUse = True,  # noqa: FBT002 - the original's
+    use_name_server: NameServerUse = True,
     *,
     host: str = "127.0.0.1",
     port: int | None = None,

@@ -36,7 +36,7 @@ class LaunchedSlaves:
             command = [sys.executable, "-P", "-m", "pyrotask.masterslave.slave_main"]
             command += ["--master", master_host, "--rope", str(theirs), "--", label]
             # A session of its own: Ctrl-C is for the master, who decides what becomes of the rest.
-            process = subprocess.Popen(  # noqa: S603 - ourselves
+            process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs], start_new_session=True
             )
             os.close(theirs)

@@ -1,7 +1,6 @@
 """Masters: they ask for tasks and collect the results, and their process is the task manager."""
 
 # The original's names, which scripts use:
-# ruff: noqa: N802
 
 from __future__ import annotations
 
@@ -53,7 +52,7 @@ class MasterProcess:
     def __init__(
         self,
         label: str,
-        use_name_server: NameServerUse = True,  # noqa: FBT002 - the original's
+        use_name_server: NameServerUse = True,
         *,
         host: str = "127.0.0.1",
         port: int | None = None,

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pyrotask.errors import AddressInUse
 from pyrotask.masterslave.finding import DEFAULT_PORTS
-from pyrotask.remote.discovery import ConnectionFile
-from pyrotask.remote.registration import check_not_held
 from pyrotask.remote.security import is_loopback
 from pyrotask.remote.server import Server
 
@@ -51,7 +49,6 @@ def serve(
         raise ValueError(
             f"use_name_server must be True, False, 'start' or 'require', not {use_name_server!r}"
         ) from None
-    _clear_away(label, settings)
     key_file = None if is_loopback(host) else settings.key_file
     for candidate in (*DEFAULT_PORTS, 0) if port is None else (port,):
         server = Server(
@@ -67,10 +64,3 @@ def serve(
             server.start()
             return server
     raise AssertionError("port 0 is never in use")
-
-
-def _clear_away(label: str, settings: Settings) -> None:
-    """Remove what a dead master of the label has left, before we listen: maybe on the port that it names."""
-    check_not_held(label, settings)
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        ConnectionFile.read(settings.runtime_dir, label).remove(settings.runtime_dir)

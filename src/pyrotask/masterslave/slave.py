@@ -1,7 +1,6 @@
 """Slaves: processes that run tasks for a master."""
 
 # The original's names, which scripts use:
-# ruff: noqa: N802
 
 from __future__ import annotations
 

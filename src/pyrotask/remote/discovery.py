@@ -423,7 +423,7 @@ def register_name(label: str, uri: object, settings: Settings) -> None:
     with _name_server(settings) as names:
         holder = _lookup(names, name)
         if holder is not None and holder != own:
-            if _is_live(holder, settings):
+            if is_live(holder, settings):
                 raise LabelHeld(_held(label, holder, settings))
             names.remove(name)
         with contextlib.suppress(Pyro5.errors.NamingError):  # somebody was faster, or it was ours
@@ -495,7 +495,7 @@ def _proxy(uri: str, settings: Settings) -> Proxy:
     return proxy
 
 
-def _is_live(uri: str, settings: Settings) -> bool:
+def is_live(uri: str, settings: Settings) -> bool:
     """Tell whether the owner of a registered URI lives, or may live."""
     if not answers(_address_of(uri), settings.lookup_timeout_s):
         return False

@@ -290,6 +290,7 @@ class BulkProxy:
         try:
             hello = proxy._pyroInvoke("hello", (), {})  # noqa: SLF001
             _check_version(address, hello)
+            _check_label(address, hello)
         except (Pyro5.errors.CommunicationError, ConnectionError) as error:
             proxy._pyroRelease()  # noqa: SLF001
             if isinstance(error, ConnectError):
@@ -363,6 +364,15 @@ def _check_version(address: Address, hello: dict[str, Any]) -> None:
     if hello.get("wire") != bulk.WIRE:
         version = str(hello.get("version", "?"))
         raise _mismatch(address, f"{version} (interface {hello.get('wire')})", f"=={version}")
+
+
+def _check_label(address: Address, hello: dict[str, Any]) -> None:
+    """A broker that died may have left its entry, and another one may have got its port."""
+    if address.label is not None and hello["label"] != address.label:
+        raise BrokerNotFound(
+            f"{address.location}, where broker {address.label!r} should be by its {address.source}, is "
+            f"broker {hello['label']!r} now; start yours with `pyrotask serve {shlex.quote(address.label)}`"
+        )
 
 
 def _mismatch(address: Address, theirs: str, requirement: str) -> VersionMismatch:

@@ -18,8 +18,7 @@ import Pyro5.nameserver
 
 from pyrotask.config import Settings, split_host_port
 from pyrotask.errors import LabelHeld, NameServerNotFound
-from pyrotask.remote.discovery import ConnectionFile, object_name, register_name, unregister_name
-from pyrotask.remote.discovery import _is_live as is_live
+from pyrotask.remote.discovery import ConnectionFile, is_live, object_name, register_name, unregister_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +79,7 @@ class Registration:
             NameServerNotFound: there is none, and one is required.
         """
         if self._with_file:
-            check_not_held(self._file.label, self._settings)
+            check_not_held(self._file, self._settings)
         if self._use != "off":
             self._enter_name()
         if self._with_file:
@@ -162,15 +161,20 @@ class NameServer:
         self._thread.join()
 
 
-def check_not_held(label: str, settings: Settings) -> None:
-    """Return if no live broker of this user has the label; a file that a dead one left is no matter.
+def check_not_held(own: ConnectionFile, settings: Settings) -> None:
+    """Return if no other live broker of this user has the label.
+
+    A file that a dead one left is no matter, also if its port is ours by now.
 
     Raises:
         LabelHeld: one has it.
     """
+    label = own.label
     try:
         file = ConnectionFile.read(settings.runtime_dir, label)
     except (FileNotFoundError, ValueError):  # there is none, or it is damaged and will be replaced
+        return
+    if file.address.location == own.address.location:
         return
     if is_live(f"PYRO:{object_name(label)}@{file.address.location}", settings):
         raise LabelHeld(

@@ -32,9 +32,6 @@ from pyrotask.worker.reporter import Reporter
 
 log = logging.getLogger("pyrotask.worker")
 
-BROKER_PATIENCE_S = 600.0
-"""How long a broker may be away before the node gives up: longer than any restart of one."""
-
 FAILURES_IN_A_ROW = 3
 """How often a child may fail to get to work before the supervisor gives up: a file server may
 hang for a moment, and a missing module stays missing."""
@@ -158,7 +155,7 @@ class Supervisor:
             alive=self._alive,
             registered=lambda node: self._inbox.put(lambda: self._node_registered(node)),
             given_up=lambda error: self._inbox.put(lambda: self._fail(error)),
-            patience_s=BROKER_PATIENCE_S,
+            patience_s=self._settings.reconnect_timeout_s,
         )
         try:
             reporter.start()
