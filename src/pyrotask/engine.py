@@ -171,9 +171,10 @@ class Engine:
         self.execute(fail)
 
     def _break(self, error: BaseException) -> BrokerBroken:
+        what = str(error) if isinstance(error, BrokerBroken) else f"{error!r} in the middle of a command"
         self._broken = broken = BrokerBroken(
-            f"{error!r} in the middle of a command, at journal position {self.journal.newest}. The broker "
-            "has stopped, since its state cannot be trusted any more; please report this with the log"
+            f"{what}, at journal position {self.journal.newest}. The broker has stopped, since its state "
+            "cannot be trusted any more; please report this with the log"
         )
         broken.__cause__ = error
         self.watchdog.stop()
