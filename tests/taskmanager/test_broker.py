@@ -17,7 +17,7 @@ from pyrotask.core.machine import Parked
 from pyrotask.core.model import Payload
 from pyrotask.errors import BrokerBroken
 from pyrotask.taskmanager import TaskManager
-from tests.taskmanager.houses import Background, ask, eventually, image, in_background, refusal
+from tests.taskmanager.houses import PATIENCE_S, Background, ask, eventually, image, in_background, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,8 +216,11 @@ def test_whoever_asks_to_be_told_of_a_break_is_told_also_afterwards(local: House
 def test_a_broken_broker_does_not_spin(local: House) -> None:
     tm = local.client()
     tm.registerProcess(0.05)
+    watchdog = tm.broker.engine.watchdog._thread
+    assert watchdog is not None
     _break(tm)
-    eventually(lambda: not any(t.name == "pyrotask-watchdog" and t.is_alive() for t in threading.enumerate()))
+    watchdog.join(PATIENCE_S)
+    assert not watchdog.is_alive()
 
 
 def test_an_interrupt_in_the_middle_of_a_command_breaks_the_broker() -> None:
