@@ -24,11 +24,9 @@ from pyrotask.worker.begun import Slate
 
 PREFIX = "do_"
 
-PATIENCE_S = 60.0
-"""How long one request for a task stays with the manager."""
-
-HOOK_PATIENCE_S = 5.0
-"""The same for a slave whose `terminationTest` may say that it is enough."""
+PATIENCE_S = 5.0
+"""How long one request for a task stays with the manager. So long may `terminationTest` go unasked, and a
+signal unnoticed that comes at the very moment when the wait begins: CPython does not end the wait for it."""
 
 Handler = Callable[..., Any]
 
@@ -130,8 +128,6 @@ class _Work:
         self._handlers = {tag: self._resolving(handler) for tag, handler in handlers.items()}
         self._held: list[running.Result] = []
         """What is in hand: results, or the attempt that runs."""
-        hooked = type(slave).terminationTest is not SlaveProcess.terminationTest
-        self._patience_s = HOOK_PATIENCE_S if hooked else PATIENCE_S
 
     def run(self) -> None:
         """Work until there is nothing more to do."""
@@ -165,7 +161,7 @@ class _Work:
             self._companion.revive()
         if self._held:
             return self._hand_in(1)
-        return self._interrupts.raising(lambda: self._link.exchange([], 1, self._patience_s))  # type: ignore[no-any-return]
+        return self._interrupts.raising(lambda: self._link.exchange([], 1, PATIENCE_S))  # type: ignore[no-any-return]
 
     def _hand_in(self, count: int) -> list[running.Assigned]:
         """Hand in at once: a result must not wait for the next task."""
