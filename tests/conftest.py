@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="the slow tests at their full length: half an hour")
+
+
 def pytest_configure() -> None:
     os.environ[leftovers.RUN_VARIABLE] = uuid.uuid4().hex
+    # A shell has its background jobs ignore Ctrl-C, and what they start inherits that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # A slow machine is no defect: no property fails for the time that an example takes.
     settings.register_profile(
         "pyrotask", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

@@ -87,13 +87,15 @@ def test_a_file_that_is_no_toml_is_named() -> None:
 
 def test_every_setting_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {
-        name: "ns.example:9090" if value is None else str(value)
-        for name, value in dataclasses.asdict(Settings()).items()
+        name: str(value)
+        for name, value in dataclasses.asdict(
+            Settings(name_server="ns.example:9090", journal=Path("jobs"))
+        ).items()
     }
     for name, text in texts.items():
         monkeypatch.setenv(f"PYROTASK_{name.upper()}", text)
 
-    assert Settings.load() == Settings(name_server="ns.example:9090")
+    assert Settings.load() == Settings(name_server="ns.example:9090", journal=Path("jobs"))
 
 
 # ---- what is refused

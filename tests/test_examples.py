@@ -14,7 +14,9 @@ import psutil
 import pytest
 
 from pyrotask import Server, TaskManager
-from tests.masterslave.running import Running, started, until
+from tests.masterslave.running import Running, started
+from tests.ports import free_port
+from tests.waiting import until
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MASTERSLAVE = EXAMPLES / "masterslave"
@@ -34,11 +36,6 @@ def output_of(path: str, *args: object, **env: str) -> str:
     return running.output
 
 
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
-
-
 @pytest.mark.slow
 def test_one_file_with_both_roles() -> None:
     output = output_of("masterslave/a_one_file.py")
@@ -55,7 +52,7 @@ def test_a_master_and_a_slave_file() -> None:
 
 @pytest.mark.slow
 def test_a_program_that_starts_its_own_name_server() -> None:
-    port = free_port()
+    port = str(free_port())
     output = output_of("masterslave/c_name_server.py", PYRO_NS_PORT=port, PYRO_NS_HOST="127.0.0.1")
     assert len(re.findall(r"from frame +\d+ on: temperature", output)) == 6
     (mean,) = re.findall(r"mean temperature ([\d.]+)", output)

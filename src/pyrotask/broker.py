@@ -13,10 +13,12 @@ is given up in one place, `_Asking.abandon`.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pyrotask.callers import Caller, Hand, ThreadCaller
@@ -26,7 +28,7 @@ from pyrotask.core.machine import Machine, Parked, Step
 from pyrotask.core.model import Answer, Nanoseconds
 from pyrotask.engine import Command, Done, Engine, undoing
 from pyrotask.errors import BrokerBroken, TaskRaisedException
-from pyrotask.journal import Journal, MemoryJournal, Ticket
+from pyrotask.journal import Journal, MemoryJournal, Opened, Policy, Ticket, open_journal
 
 Request = Callable[[Machine, Nanoseconds, "Caller | None"], Step]
 """A command that may park its caller; with None for a caller, it never does."""
@@ -49,7 +51,11 @@ class Broker:
     Args:
         settings: the bounds and periods; None: `Settings.load()`.
         clock: where time comes from.
-        journal: where events go; None: nowhere, they live as long as the process.
+        journal: where events go: the path of a journal (see `open_with`), or an empty one;
+            None: nowhere, they live as long as the process.
+
+    Raises:
+        JournalError, OSError: the journal cannot be used; see `journal.open_journal`.
     """
 
     def __init__(
@@ -57,10 +63,19 @@ class Broker:
         settings: Settings | None = None,
         *,
         clock: Clock | None = None,
-        journal: Journal | None = None,
+        journal: Journal | str | os.PathLike[str] | None = None,
     ) -> None:
         self.settings = settings or Settings.load()
-        self.engine = Engine(self.settings.limits(), clock or SystemClock(), journal or MemoryJournal())
+        opened: Opened | None = None
+        if isinstance(journal, str | os.PathLike):
+            opened = open_with(self.settings, journal)
+            journal = opened.journal
+        self.engine = Engine(
+            self.settings.limits(),
+            clock or SystemClock(0 if opened is None else opened.last_at),
+            journal or MemoryJournal(),
+            None if opened is None else opened.state,
+        )
         self._waiting = _Waiting()
         self.engine.on_broken(self._waiting.tell)
         self._hand = Hand()
@@ -161,6 +176,20 @@ class Broker:
         return self._hand.run(work) if _is_main_thread() else work()
 
 
+def open_with(settings: Settings, path: str | os.PathLike[str]) -> Opened:
+    """Open the journal in that folder, made if it is missing, the way the settings say.
+
+    Blocks while it is read: about six seconds for a million waiting tasks. Raises as
+    `journal.open_journal` does.
+    """
+    return open_journal(
+        Path(path).expanduser(),
+        Policy(settings.journal_policy),
+        interval_s=settings.journal_interval_s,
+        reserve_bytes=settings.journal_reserve_bytes,
+    )
+
+
 class _Asking:
     """One request that may have to wait, and what was handed out for it.
 
@@ -252,4 +281,4 @@ def _wait_at_gate(caller: ThreadCaller, timeout: float | None, alive: Callable[[
             raise ConnectionAbortedError("the client is gone")
 
 
-__all__ = ["Broker", "Request", "undoing"]
+__all__ = ["Broker", "Request", "open_with", "undoing"]

@@ -7,7 +7,7 @@ answer wakes the one thread it is for.
 `Hand` works for the main thread, which never takes the broker's lock itself. Python runs signal
 handlers in the main thread, between any two of its instructions: Ctrl-C could end a command
 half way, and a handler that calls the broker could find the lock held by the very frame that it
-interrupted. So the main thread hands its commands over and waits for them; that costs it some
+interrupted. So the main thread hands its commands over and waits for them; that costs it some tens of
 microseconds, and no command is ever cut in two. For the same reason the gate is a bare lock
 that is never held by who waits, and not a condition.
 """

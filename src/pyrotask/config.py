@@ -120,6 +120,38 @@ class _PathName:
 
 
 @dataclass(frozen=True, slots=True)
+class _PathOrNone:
+    path: _PathName
+
+    @property
+    def allowed(self) -> str:
+        return self.path.allowed
+
+    def parse(self, text: str) -> str:
+        return self.path.parse(text)
+
+    def check(self, value: object) -> Path | None:
+        return None if value is None else self.path.check(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _OneOf:
+    words: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        return f"one of {', '.join(self.words)}"
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def check(self, value: object) -> str:
+        if value not in self.words:
+            raise ValueError
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
 class _HostPort:
     allowed: str = 'a text "host", "host:port" or "[IPv6 address]:port"'
 
@@ -253,6 +285,22 @@ class Settings:
 
     lookup_timeout_s: float = _number(1.0, at_least=0.05)
     """How long one dead or silent address may hold up finding a broker: each place is asked in turn."""
+
+    # ---- the journal
+
+    journal: Path | None = field(default=None, metadata={"kind": _PathOrNone(_PathName("a folder"))})
+    """Where `pyrotask serve` keeps what must survive it; None: in memory only, and a restart begins anew."""
+
+    journal_policy: str = field(default="always", metadata={"kind": _OneOf(("always", "interval", "never"))})
+    """When a call is answered: "always": when the disk has it; "interval": when the operating system has it,
+    and the disk has it a second later; "never": when the operating system has it. Only a failure of the
+    machine, not of the broker, tells them apart."""
+
+    journal_interval_s: float = _number(1.0, at_least=0.01)
+    """How much work a power failure may cost with the policy "interval": little, for many calls per sync."""
+
+    journal_reserve_bytes: int = _whole(16 * MIB, at_least=0, at_most=1024 * GIB)
+    """Room on the journal's disk that new tasks do not get: the old ones' answers need it."""
 
     # ---- where things are
 

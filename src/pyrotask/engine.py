@@ -26,7 +26,8 @@ from pyrotask.callers import Caller
 from pyrotask.clock import Clock
 from pyrotask.core.machine import Machine, Parked, Step
 from pyrotask.core.model import Answer, ConnectionId, Lease, Limits, Nanoseconds
-from pyrotask.errors import BrokerBroken, PyrotaskError
+from pyrotask.core.state import DurableState
+from pyrotask.errors import BrokerBroken, PyrotaskError, QueueFull
 from pyrotask.journal import Journal, Ticket
 from pyrotask.watchdog import Watchdog
 
@@ -47,10 +48,19 @@ class Done(NamedTuple):
 
 
 class Engine:
-    """See the module's text. Thread-safe; the main thread goes through `callers.Hand`."""
+    """See the module's text. Thread-safe; the main thread goes through `callers.Hand`.
 
-    def __init__(self, limits: Limits, clock: Clock, journal: Journal) -> None:
-        self.machine = Machine(limits)
+    Args:
+        limits: the bounds and periods of the machine's rules.
+        clock: tells core time; with a state, not before the last time in it.
+        journal: where events go.
+        state: what the journal had when it was opened; None: nothing.
+    """
+
+    def __init__(
+        self, limits: Limits, clock: Clock, journal: Journal, state: DurableState | None = None
+    ) -> None:
+        self.machine: Machine = _RoomyMachine(limits, state, journal)
         self.journal = journal
         self.lineage = journal.lineage
         self._clock = clock
@@ -192,6 +202,35 @@ class Engine:
             log.critical("%s", broken, exc_info=broken)
         for call in calls:
             call(broken)
+
+
+class _RoomyMachine(Machine):
+    """A machine that takes new tasks on only while its journal has room for them.
+
+    Everything else is done for as long as it can be written at all: the journal keeps a
+    reserve for what becomes of the tasks that were taken on before.
+    """
+
+    def __init__(self, limits: Limits, state: DurableState | None, journal: Journal) -> None:
+        super().__init__(limits, state)
+        self._journal = journal
+
+    def submit(self, *args: Any, **kwargs: Any) -> Step:
+        """Take a task on, if there is room."""
+        self._check_room()
+        return super().submit(*args, **kwargs)
+
+    def submit_many(self, *args: Any, **kwargs: Any) -> Step:
+        """Take all these tasks on, if there is room."""
+        self._check_room()
+        return super().submit_many(*args, **kwargs)
+
+    def _check_room(self) -> None:
+        if not self._journal.has_room and not self.state.terminated:
+            raise QueueFull(
+                "the disk of the journal is almost full, and what is left is kept for the answers to the "
+                "tasks that wait: make room there, and submit again"
+            )
 
 
 def undoing(reply: Any) -> list[Command]:

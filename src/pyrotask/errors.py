@@ -8,6 +8,8 @@ what went wrong, with which object, and what to do next. Nothing here imports an
     ├── TaskManagerTermination      terminate() was called: there is nothing more to wait for
     ├── Refused                     your call was refused, and nothing was changed
     │   ├── UnknownProcess, UnknownTask, UnknownLabel, UnknownSession   (also KeyError)
+    │   ├── SessionExpired          the session was open, and has ended (an UnknownSession)
+    │   ├── KeyConflict             that key belongs to a task with another tag or payload
     │   ├── NotHolder               the lease is somebody else's by now
     │   ├── QueueFull               the bound on waiting tasks is reached; later is fine
     │   └── PayloadError            a value cannot travel this way (also ValueError)
@@ -87,6 +89,14 @@ class UnknownLabel(Refused, KeyError):
 
 class UnknownSession(Refused, KeyError):
     """No session of that name is open."""
+
+
+class SessionExpired(UnknownSession):
+    """The session has ended: it was closed, or nothing was heard in it for too long."""
+
+
+class KeyConflict(Refused):
+    """A task with that key is there already, and its tag or payload is another one."""
 
 
 class NotHolder(Refused):

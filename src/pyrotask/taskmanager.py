@@ -8,6 +8,7 @@ own server does not come through here; it does the same requests in its event lo
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Callable
@@ -55,7 +56,8 @@ class TaskManager:
     Args:
         settings: bounds and periods; None: `Settings.load()`.
         clock: where time comes from; for tests.
-        journal: where the state is kept; None: in memory only.
+        journal: where the state is kept: the path of a folder, made if it is missing. What an
+            earlier manager has left in it goes on. None: in memory only.
         broker: serve this broker, instead of a new one made from the above.
 
     Raises (any method):
@@ -68,7 +70,7 @@ class TaskManager:
         settings: Settings | None = None,
         *,
         clock: Clock | None = None,
-        journal: Journal | None = None,
+        journal: Journal | str | os.PathLike[str] | None = None,
         broker: Broker | None = None,
     ) -> None:
         self.broker = broker or Broker(settings, clock=clock, journal=journal)
@@ -301,6 +303,8 @@ class TaskManager:
         except PyrotaskError as error:
             raise to_builtin(error, serializer) from error
         finally:
+            # An answer counts as collected, and durably so, before it is sent: at most once.
+            self.broker.call(lambda _m, _now: None)
             visitor.leave_if_late()
 
     def _serve(self, request: Request, alive: Callable[[], bool] | None) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import Pyro5.api
 import pytest
+
+from tests.ports import free_port
 
 PATIENCE_S = 60.0
 
@@ -55,12 +56,6 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
         if word in line:
             return line
     raise AssertionError(f"it ended without {word!r}: {''.join(read)}")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def compute(folder: Path, environment: dict[str, str]) -> None:

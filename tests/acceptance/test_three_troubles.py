@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.nodes import PATIENCE_S, Broker, Cable, Node, Rendezvous
+from tests.cable import Cable
+from tests.worker.nodes import PATIENCE_S, Broker, Node, Rendezvous
 
 TASKS = 2_000
 PERIOD_S = 0.3

@@ -20,8 +20,9 @@ from pyrotask import Server, TaskManagerTermination
 from pyrotask.cli import main
 from pyrotask.cli.serve import greeting
 from pyrotask.errors import BrokerBroken
-from pyrotask.remote.discovery import ConnectionFile
+from pyrotask.remote.connection_file import ConnectionFile
 from tests.cli import commands
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -178,9 +179,9 @@ def test_list_tells_who_answers(server: Server, capsys: pytest.CaptureFixture[st
     assert broker["pid"] == os.getpid()
 
 
-def test_list_tells_who_does_not(server: Server, capsys: pytest.CaptureFixture[str], free_port: int) -> None:
+def test_list_tells_who_does_not(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     ConnectionFile(
-        label="dead", host="127.0.0.1", port=free_port, pid=1, hostname="here", lineage="x",
+        label="dead", host="127.0.0.1", port=free_port(), pid=1, hostname="here", lineage="x",
         started_at=time.time(), version="0.1.0",
     ).write(Path(os.environ["PYROTASK_RUNTIME_DIR"]))  # fmt: skip
     states = {broker["label"]: broker["state"] for broker in document(capsys, "list")["brokers"]}

@@ -12,7 +12,7 @@ import pyrotask
 from pyrotask.cli import main
 from tests.cli import commands
 
-COMMANDS = ("serve", "worker", "status", "list", "stop", "demo")
+COMMANDS = ("serve", "worker", "status", "list", "stop", "journal", "demo")
 
 
 def text_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -106,6 +106,20 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_task_is_free(server: Server, tm
     assert manager.getAnyTask(timeout=commands.PATIENCE_S)[0] == "report_and_wait_0"
 
 
+def test_what_could_not_be_finished_and_handed_in_is_named(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYROTASK_DRAIN_TIMEOUT_S", "0.1")
+    file = tmp_path / "running"
+    server.task_manager.addTaskRequest("report_and_wait", (str(file),))
+    with worker() as running:
+        _wait_for(file)
+        running.interrupt()
+        result = running.end()
+    assert "told to end; not handed in, for others to run: report_and_wait_0;" in result.out
+    assert "all is handed in" not in result.out
+
+
 def test_it_ends_with_its_parent_when_it_is_tethered(server: Server) -> None:
     with worker("--tether", "--json") as running:
         running.event("registered")

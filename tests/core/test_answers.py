@@ -101,7 +101,7 @@ def test_an_error_is_collected_like_a_value() -> None:
     answer = world.collect()
 
     assert answer is not None
-    assert answer.outcome == Ended(Cause.RAISED, "bad luck", ERROR)
+    assert answer.outcome == Ended(Cause.RAISED, "bad luck", ERROR, world.now)
 
 
 def test_a_cancelled_task_is_collected_with_its_cause() -> None:
@@ -110,7 +110,7 @@ def test_a_cancelled_task_is_collected_with_its_cause() -> None:
     answer = world.collect()
 
     assert answer is not None
-    assert answer.outcome == Ended(Cause.CANCELLED, "cancelled")
+    assert answer.outcome == Ended(Cause.CANCELLED, "cancelled", None, world.now)
 
 
 def test_a_result_that_a_plain_master_cannot_read_is_refused_and_stays() -> None:
@@ -342,21 +342,21 @@ def test_a_tasks_answer_is_delivered_in_its_session_only() -> None:
 def test_a_session_that_is_not_open_is_refused() -> None:
     world = World()
     session = world.open_session()
-    world.do(world.machine.end_session(world.now, session))
+    world.do(world.machine.sessions.end(world.now, session))
 
     with pytest.raises(UnknownSession):
         world.submit(session=session)
     with pytest.raises(UnknownSession):
         world.collect(session=session)
     with pytest.raises(UnknownSession):
-        world.machine.end_session(world.now, session)
+        world.machine.sessions.end(world.now, session)
 
 
 def test_the_public_session_cannot_be_ended() -> None:
     world = World()
 
     with pytest.raises(UnknownSession, match="everybody's"):
-        world.machine.end_session(world.now, world.machine.state.next_session - 1)  # type: ignore[arg-type]
+        world.machine.sessions.end(world.now, world.machine.state.next_session - 1)  # type: ignore[arg-type]
 
 
 def test_the_end_of_a_session_takes_its_tasks_along_and_no_others() -> None:
@@ -368,7 +368,7 @@ def test_the_end_of_a_session_takes_its_tasks_along_and_no_others() -> None:
     world.take("b", process=world.register())
     world.collect(session=session)
     world.submit(session=session, due_at=world.now + 1)
-    world.do(world.machine.end_session(world.now, session))
+    world.do(world.machine.sessions.end(world.now, session))
 
     assert set(world.machine.state.tasks) == {other}
     assert not world.succeed(needing)
@@ -379,7 +379,7 @@ def test_what_another_session_needs_outlives_its_session() -> None:
     session = world.open_session()
     source = world.run(session=session)
     task = world.submit(inputs=[source])
-    world.do(world.machine.end_session(world.now, session))
+    world.do(world.machine.sessions.end(world.now, session))
 
     assert world.take() == task
 

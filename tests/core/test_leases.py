@@ -100,7 +100,7 @@ def test_the_holder_may_fail_its_task() -> None:
     world.take(process=process)
 
     assert world.fail(task, process=process, attempt=1)
-    assert world.ended(task) == Ended(Cause.RAISED, "bad luck", ERROR)
+    assert world.ended(task) == Ended(Cause.RAISED, "bad luck", ERROR, world.now)
 
 
 def test_a_connection_that_is_bound_to_the_holder_may_fail_its_task() -> None:
@@ -391,7 +391,7 @@ def test_a_task_that_crashes_its_workers_fails_at_the_bound() -> None:
         assert world.waiting() == [task]
     crash(world, task, 3)
 
-    assert world.ended(task) == Ended(Cause.CRASHED, "signal 9")
+    assert world.ended(task) == Ended(Cause.CRASHED, "signal 9", None, world.now)
 
 
 @pytest.mark.parametrize("bound", [0, 1])
@@ -513,7 +513,8 @@ def test_a_task_ends_at_its_time_limit() -> None:
     assert world.state(task) is State.RUNNING
     world.pass_time(ns=1)
 
-    assert world.ended(task) == Ended(Cause.TIME_LIMIT, "attempt 1 ran longer than its limit of 10 s")
+    detail = "attempt 1 ran longer than its limit of 10 s"
+    assert world.ended(task) == Ended(Cause.TIME_LIMIT, detail, None, world.now)
 
 
 def test_the_time_limit_counts_from_the_lease() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from pyrotask.core import events as e
 from pyrotask.core.machine import Machine
-from pyrotask.core.model import SECOND, Kind, Limits, Options, State
-from tests.core.world import World
+from pyrotask.core.model import SECOND, Kind, Limits, NewTask, Options, State
+from pyrotask.core.recorder import PROCESS_BLOCK, TASK_BLOCK
+from tests.core.world import VALUE, World
 
 GRACE_S = Limits().recovery_grace_ns / SECOND
 
@@ -149,14 +151,37 @@ def test_what_a_session_was_handed_is_its_own_to_tell() -> None:
     assert world.state(task) is None
 
 
-def test_numbers_go_on_where_they_were() -> None:
+def test_a_new_run_begins_with_numbers_that_were_never_reserved_before() -> None:
     world = World()
-    world.submit()
-    world.register()
-    session = world.open_session()
+    task, process, session = world.submit(), world.register(), world.open_session()
     restart(world)
 
-    assert (world.submit(), world.register(), world.open_session()) == (1, 1, session + 1)
+    assert (world.submit(), world.register()) == (task + TASK_BLOCK, process + PROCESS_BLOCK)
+    assert world.open_session() == session + 1
+
+
+def test_no_number_is_given_out_before_it_is_reserved() -> None:
+    world = World()
+    for _ in range(PROCESS_BLOCK + 1):
+        world.do(world.machine.unregister(world.now, world.register()))
+    reserved = [event.processes for event in world.events if isinstance(event, e.NumbersReserved)]
+    positions = [n for n, event in enumerate(world.events) if isinstance(event, e.NumbersReserved)]
+
+    assert reserved == [PROCESS_BLOCK, 2 * PROCESS_BLOCK]
+    for position, first in zip(positions, (0, PROCESS_BLOCK), strict=True):
+        event = world.events[position + 1]
+        assert isinstance(event, e.ProcessRegistered)
+        assert event.process == first
+
+
+def test_the_numbers_of_tasks_go_on_over_the_end_of_a_block() -> None:
+    world = World()
+    machine = world.machine
+    step = machine.submit_many(world.now, [NewTask("a", VALUE)] * (TASK_BLOCK + 1))
+    reserved = [event.tasks for event in step.events if isinstance(event, e.NumbersReserved)]
+
+    assert step.reply == tuple(range(TASK_BLOCK + 1))
+    assert reserved == [TASK_BLOCK, 2 * TASK_BLOCK]
 
 
 def test_a_terminated_manager_stays_terminated() -> None:

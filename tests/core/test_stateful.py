@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from pyrotask.core.invariants import check
-from pyrotask.core.machine import Parked, Step
+from pyrotask.core.machine import Machine, Parked, Step
 from pyrotask.core.model import (
     FINISHED,
     PUBLIC,
     SECOND,
     Answer,
     Cause,
+    Delivered,
     Delivery,
     Ended,
     Kind,
     Limits,
+    NewTask,
     Options,
     RetryPolicy,
     Success,
@@ -39,6 +41,7 @@ OPTIONS = st.builds(
     max_crashes=st.none() | st.integers(0, 2),
     max_losses=st.none() | st.integers(0, 2),
 )
+KEYS = st.sampled_from([None, None, "k", "l"])
 PERIODS_S = st.none() | st.floats(0.2, 120)
 
 
@@ -55,12 +58,16 @@ class AnyStory(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(Limits(max_waiting=30))
+        self.world = World(Limits(max_waiting=30, max_kept_failures=2, max_unconfirmed=4, max_keyed=2))
         self.machine = self.world.machine
         self.submitted: set[int] = set()
         self.delivered: set[int] = set()
         self.forgotten: set[int] = set()
         self.callers = 0
+        self.arrived: dict[tuple[int, int], int] = {}
+        """The tasks by session and delivery: a delivery never is of another task."""
+        self.calls: dict[tuple[int, int], Any] = {}
+        """The replies by session and sequence number: a repeat gets the same."""
 
     def do(self, command: Any, *args: Any, **options: Any) -> Any:
         before = self.machine.state.image()
@@ -79,8 +86,12 @@ class AnyStory(RuleBasedStateMachine):
     def note(self, reply: object) -> None:
         if isinstance(reply, Answer):
             assert isinstance(reply.outcome, (Success, Ended))
-            assert reply.task not in self.delivered, "answered twice"
+            record = self.machine.state.tasks.get(reply.task)
+            keyed = record is not None and record.keyed is not None
+            assert keyed or reply.task not in self.delivered, "answered twice"
             self.delivered.add(reply.task)
+        if isinstance(reply, list):
+            self.delivered |= {one.answer.task for one in reply if isinstance(one, Delivered)}
 
     def caller(self, waits: bool) -> str | None:
         self.callers += 1
@@ -126,7 +137,9 @@ class AnyStory(RuleBasedStateMachine):
     @rule(process=processes, connection=st.none() | connections)
     def ping(self, process: Any, connection: Any) -> None:
         known = process in self.machine.state.processes
-        assert self.do(self.machine.ping, self.world.now, process, connection) is known
+        reply = self.do(self.machine.ping, self.world.now, process, connection)
+        if connection is None or connection in self.machine.presence.connections:
+            assert reply is known
 
     @rule(target=nodes, connection=st.none() | connections)
     def register_node(self, connection: Any) -> Any:
@@ -160,6 +173,7 @@ class AnyStory(RuleBasedStateMachine):
         wait_s=st.none() | st.integers(-1, 10),
         inputs=st.lists(tasks, max_size=3),
         process=st.none() | processes,
+        key=KEYS,
     )
     def submit(
         self,
@@ -170,6 +184,7 @@ class AnyStory(RuleBasedStateMachine):
         wait_s: int | None,
         inputs: list[Any],
         process: Any,
+        key: str | None,
     ) -> Any:
         due_at = None if wait_s is None else self.world.now + wait_s * SECOND
         number = self.do(
@@ -182,6 +197,7 @@ class AnyStory(RuleBasedStateMachine):
             due_at=due_at,
             inputs=inputs,
             process=process,
+            key=key,
         )
         if number is None:
             return multiple()
@@ -276,7 +292,8 @@ class AnyStory(RuleBasedStateMachine):
 
     @rule(task=tasks)
     def retry(self, task: Any) -> None:
-        self.do(self.machine.retry, self.world.now, task)
+        if self.do(self.machine.retry, self.world.now, task):
+            self.delivered.discard(task)
 
     @rule(task=tasks)
     def forget(self, task: Any) -> None:
@@ -336,10 +353,74 @@ class AnyStory(RuleBasedStateMachine):
     def open_session(self) -> int:
         return self.world.open_session()
 
+    @rule(target=tasks, session=sessions, sequence=st.integers(1, 6), low_water=st.integers(0, 3), key=KEYS)
+    def submit_once(self, session: Any, sequence: int, low_water: int, key: str | None) -> Any:
+        items = [NewTask("a", VALUE, key=key), NewTask("b", VALUE)]
+        reply = self.do(
+            self.machine.sessions.once,
+            self.world.now,
+            session,
+            sequence,
+            low_water,
+            lambda: self.machine.submit_many(self.world.now, items, session=session),
+        )
+        if reply is None:
+            return multiple()
+        assert self.calls.setdefault((session, sequence), reply) == reply, "done twice"
+        self.submitted |= set(reply)
+        return multiple(*reply)
+
+    @rule(
+        target=wants,
+        session=sessions,
+        count=st.integers(1, 3),
+        taken_over=st.integers(0, 4),
+        received=st.none() | st.integers(0, 4),
+        tags=SOME_TAGS,
+        connection=st.none() | connections,
+        waits=st.booleans(),
+    )
+    def collect_many(
+        self,
+        session: Any,
+        count: int,
+        taken_over: int,
+        received: int | None,
+        tags: Any,
+        connection: Any,
+        waits: bool,
+    ) -> Any:
+        reply = self.do(
+            self.machine.sessions.collect,
+            self.world.now,
+            session,
+            count=count,
+            taken_over=taken_over,
+            received=received,
+            tags=tags,
+            connection=connection,
+            caller=self.caller(waits),
+        )
+        for one in reply if isinstance(reply, list) else ():
+            assert one.delivery > (taken_over if received is None else received)
+            assert self.arrived.setdefault((session, one.delivery), one.answer.task) == one.answer.task
+        return reply.want if isinstance(reply, Parked) else multiple()
+
+    @rule()
+    def restart(self) -> None:
+        """Everything volatile is lost."""
+        if self.machine.state.terminated:
+            return
+        tasks = self.machine.state.tasks.values()
+        lost = {t.number for t in tasks if t.delivery is Delivery.HANDED_OUT and t.session == PUBLIC}
+        self.world.machine = self.machine = Machine(self.machine.limits, state=self.world.replayed())
+        self.delivered -= lost
+        self.world.do(self.machine.start(self.world.now, "test"))
+
     @rule(session=consumes(sessions))
     def end_session(self, session: Any) -> None:
         mine = {n for n, t in self.machine.state.tasks.items() if t.session == session}
-        self.do(self.machine.end_session, self.world.now, session)
+        self.do(self.machine.sessions.end, self.world.now, session)
         self.forgotten |= mine
 
     @rule(label=TAGS, value=PAYLOADS)

@@ -8,7 +8,17 @@ from typing import get_args
 import pytest
 
 from pyrotask.core import events as e
-from pyrotask.core.model import DEFAULT_OPTIONS, PUBLIC, Cause, Delivery, Kind, ProcessId, State, TaskNumber
+from pyrotask.core.model import (
+    DEFAULT_OPTIONS,
+    PUBLIC,
+    Cause,
+    Delivery,
+    Kind,
+    ProcessId,
+    SessionId,
+    State,
+    TaskNumber,
+)
 from pyrotask.core.state import DurableState
 from pyrotask.core.transitions import DELIVERIES, TABLE
 from pyrotask.errors import BrokerBroken
@@ -18,7 +28,7 @@ TASK = TaskNumber(0)
 KINDS: tuple[type[e.TaskEvent], ...] = get_args(e.TaskEvent)
 STATES: tuple[State | None, ...] = (None, *State)
 
-SUBMITTED = e.TaskSubmitted(1, TASK, "a", VALUE, DEFAULT_OPTIONS, PUBLIC)
+SUBMITTED = e.TaskSubmitted(1, TASK, "a", VALUE, DEFAULT_OPTIONS, PUBLIC, key="its key")
 LEASED = e.TaskLeased(2, TASK, ProcessId(0), 1)
 HISTORY: dict[State | None, list[e.TaskEvent]] = {
     None: [],
@@ -61,6 +71,8 @@ EVENTS: dict[type[e.TaskEvent], list[tuple[e.TaskEvent, State | None]]] = {
         (e.TaskRetried(5, TASK, 9), State.SCHEDULED),
     ],
     e.LateAnswer: [(e.LateAnswer(TASK), None)],
+    e.TaskSubscribed: [(e.TaskSubscribed(TASK, SessionId(1)), None)],
+    e.TaskUnsubscribed: [(e.TaskUnsubscribed(TASK, PUBLIC), None)],
     e.ResultDelivered: [(e.ResultDelivered(TASK), None)],
     e.DeliveryUndone: [(e.DeliveryUndone(TASK), None)],
     e.DeliveryAcknowledged: [(e.DeliveryAcknowledged(TASK), None)],

@@ -169,7 +169,7 @@ def test_the_end_of_a_session_is_told_to_who_waits_for_its_answers() -> None:
     session = world.open_session()
     world.park_for_answer("its client", session=session)
     world.park_for_answer("other")
-    world.do(world.machine.end_session(world.now, session))
+    world.do(world.machine.sessions.end(world.now, session))
 
     assert isinstance(world.answers["its client"], UnknownSession)
     assert "other" not in world.answers

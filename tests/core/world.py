@@ -140,7 +140,7 @@ class World:
         return reply.want
 
     def open_session(self) -> SessionId:
-        return SessionId(self.do(self.machine.open_session(self.now, "s")))
+        return SessionId(self.do(self.machine.sessions.open(self.now, "s")))
 
     # --- looking --------------------------------------------------------------------------
 
@@ -156,7 +156,8 @@ class World:
 
     def waiting(self) -> list[TaskNumber]:
         """Those in line, as they will be handed out."""
-        tasks = [task for lane in self.machine.state.waiting for task in lane]
+        places = [place for lane in self.machine.state.waiting for place in lane]
+        tasks = [self.machine.state.tasks[place.number] for place in places]
         return [t.number for t in sorted(tasks, key=lambda t: (-t.options.priority, t.order))]
 
     def is_registered(self, process: ProcessId) -> bool:

@@ -7,7 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyrotask.core.events import Event
-from pyrotask.core.model import PICKLE, PLAIN, SECOND, Kind, Options, Payload, RetryPolicy, State, TaskNumber
+from pyrotask.core.machine import Step
+from pyrotask.core.model import (
+    PICKLE,
+    PLAIN,
+    SECOND,
+    Kind,
+    NewTask,
+    Options,
+    Payload,
+    RetryPolicy,
+    State,
+    TaskNumber,
+)
 from pyrotask.core.state import DurableState
 from pyrotask.journal import FileJournal, Policy, open_journal
 from tests.core.world import World
@@ -54,6 +66,7 @@ class _Life:
         self.commands: Commands = [list(self.world.events)]
         self.connection = self.world.connect()
         self.session = self.world.open_session()
+        self.others = self.world.open_session()
         node = self.world.register_node(connection=self.connection)
         self.process = self.world.register(
             60, kind=Kind.WORKER, node=node, tags=frozenset(TAGS), connection=self.connection
@@ -64,7 +77,7 @@ class _Life:
         moves = (
             self.submit, self.submit, self.submit_after, self.lease, self.lease, self.succeed, self.succeed,
             self.fail, self.give_back, self.cancel, self.collect, self.collect, self.keep, self.store,
-            self.late, self.undo,
+            self.late, self.undo, self.submit_keyed, self.forget, self.call, self.collect_many,
         )  # fmt: skip
         for _ in range(steps):
             self.world.pass_time(self.random.random())
@@ -99,6 +112,34 @@ class _Life:
         source = self._one_that_is(State.WAITING, State.RUNNING, State.SUCCEEDED)
         if source is not None:
             self.world.submit("pi", self._value(), inputs=[source])
+
+    def submit_keyed(self) -> None:
+        key = self.random.choice("kl")
+        session = self.random.choice((self.session, self.others, 0))
+        self.world.submit("pi", Payload(PLAIN, (b"keyed",)), key=key, session=session)
+
+    def forget(self) -> None:
+        if (task := self._one_that_is(State.SUCCEEDED, State.CANCELLED)) is not None:
+            self.world.do(self.world.machine.forget(self.world.now, task))
+
+    def call(self) -> None:
+        """One of the calls of the session, new or repeated."""
+        world, session = self.world, self.session
+        low_water = world.machine.state.sessions[session].low_water
+
+        def submit() -> Step:
+            return world.machine.submit_many(world.now, [NewTask("pi", self._value())], session=session)
+
+        sequence = low_water + self.random.randrange(1, 4)
+        confirmed = self.random.choice((low_water, sequence - 1))
+        world.do(world.machine.sessions.once(world.now, session, sequence, confirmed, submit))
+
+    def collect_many(self) -> None:
+        session = self.random.choice((self.session, self.others))
+        handed_out = self.world.machine.state.sessions[session].next_delivery - 1
+        taken_over = self.random.randrange(handed_out + 1)
+        sessions = self.world.machine.sessions
+        self.world.do(sessions.collect(self.world.now, session, count=2, taken_over=taken_over))
 
     def lease(self) -> None:
         self.world.lease(process=self.random.choice((self.process, None)), connection=self.connection)

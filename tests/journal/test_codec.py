@@ -6,7 +6,7 @@ import typing
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pyrotask.core import events as e
@@ -32,6 +32,7 @@ def test_every_event_has_a_number_of_its_own() -> None:
 @given(data=st.data())
 def test_every_event_comes_back_as_it_was(kind: type[Any], data: st.DataObject) -> None:
     event = data.draw(st.from_type(kind))
+    assume("nan" not in repr(event))  # a NaN does not even equal itself
     (back,) = Decoder().decode(encode([event]))
 
     assert back == event

@@ -6,7 +6,7 @@ import pytest
 
 from pyrotask.core.invariants import check
 from pyrotask.core.machine import Machine
-from pyrotask.core.model import Node, Process, Session, Task
+from pyrotask.core.model import Node, Place, Process, Session, Task
 from pyrotask.core.state import DurableState
 from pyrotask.journal.codec import pack, unpack
 from pyrotask.journal.image import FIELDS, SCALARS, records_of, state_of
@@ -67,12 +67,13 @@ def test_every_fact_of_the_state_is_in_the_image() -> None:
     """Whoever adds one to the core is reminded here to add it to `image`, with a default there."""
     derived = {"waiting", "finished"}
     collections = {"tasks", "processes", "nodes", "sessions", "data"}
+    slots = {*Place.__slots__, *Task.__slots__}
     public = {name for name in vars(DurableState()) if not name.startswith("_")}
     links = {"lane", "next", "prev"}
     fields = {name: set(names) for name, names in FIELDS.values()}
 
     assert public - derived == set(SCALARS) | collections
-    assert set(Task.__slots__) - links == fields["task"] - {"in_line"}
+    assert slots - links == fields["task"] - {"in_line"}
     assert set(Process.__slots__) == fields["process"]
     assert set(Node.__slots__) == fields["node"]
     assert set(Session.__slots__) == fields["session"]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Self
 
 import psutil
 
@@ -112,57 +108,3 @@ def script(folder: Path, name: str, text: str, *args: object, **env: str) -> Abs
 def task_manager(folder: Path, *args: object) -> AbstractContextManager[Running]:
     """Start the ``task_manager`` command."""
     return started([sys.executable, "-m", "pyrotask.cli.task_manager", *args], folder)
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Wait for something that has no event of its own."""
-    give_up_at = time.monotonic() + LONG_S
-    while not holds():
-        assert time.monotonic() < give_up_at, "it did not come about"
-        time.sleep(0.01)
-
-
-class Wire:
-    """A way to a port that can be cut. Use it with ``with``."""
-
-    def __init__(self, port: int) -> None:
-        self._target = ("127.0.0.1", port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._ends: list[socket.socket] = []
-        self._acceptor = threading.Thread(target=self._accept, daemon=True)
-        self._acceptor.start()
-
-    def cut(self) -> None:
-        """Break all connections. New ones can be made."""
-        ends, self._ends = self._ends, []
-        for end in ends:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.cut()
-        self._acceptor.join(LONG_S)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(self._target)
-            self._ends += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _forward(source: socket.socket, sink: socket.socket) -> None:
-        with source, contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_RDWR)

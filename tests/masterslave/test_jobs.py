@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.masterslave.running import Running, script, started, task_manager, until, write
+from tests.masterslave.running import Running, script, started, task_manager, write
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

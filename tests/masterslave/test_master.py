@@ -18,8 +18,9 @@ from pyrotask.errors import (
     UnknownLabel,
 )
 from pyrotask.masterslave import GlobalStateValue, MasterProcess
-from pyrotask.remote.discovery import object_name
-from tests.masterslave.running import LONG_S, until
+from pyrotask.remote.labels import object_name
+from tests.masterslave.running import LONG_S
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.masterslave.conftest import MakeMaster

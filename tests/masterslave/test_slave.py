@@ -16,7 +16,9 @@ import pytest
 from pyrotask.core.model import Task, TaskNumber, Trouble
 from pyrotask.errors import TaskRaisedException, UnknownLabel, WorkerCrashed
 from pyrotask.masterslave import GlobalStateValue, MasterProcess
-from tests.masterslave.running import Running, Wire, script, until
+from tests.cable import Cable
+from tests.masterslave.running import Running, script
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.masterslave.conftest import MakeMaster
@@ -378,15 +380,17 @@ def test_a_slave_that_promises_nothing_needs_no_companion(make_master: MakeMaste
 def test_a_slave_keeps_its_task_when_its_connections_break(make_master: MakeMaster, tmp_path: Path) -> None:
     master = make_master(reconnect_grace_s=2.0)
     text = SLAVE.replace("Slave(sys.argv[1],", "Slave(sys.argv[1], f'127.0.0.1:{sys.argv[3]}',")
-    wire = Wire(master.pyro_daemon.port)
-    with wire, slave_of(master, tmp_path, 120.0, wire.port, text=text) as running:
+    cable = Cable(master.pyro_daemon.port)
+    with cable, slave_of(master, tmp_path, 120.0, cable.port, text=text) as running:
         master.requestTask("sleep", 4.0)  # twice the grace
         running.wait_for("sleeping")
-        wire.cut()
+        cable.cut()
+        cable.mend()
         until(lambda: master.task_manager.numberOfTasks()[2] == {"sleep": 1})
         assert first_task(master).attempt == 1
         assert master.retrieveResult()[2] == running.pid
-        wire.cut()
+        cable.cut()
+        cable.mend()
         assert ask(master, "add", 1, 2) == 3
         master.shutdown()
         assert running.end() == 0

@@ -16,7 +16,7 @@ from pyrotask.config import Settings
 from pyrotask.errors import NameServerNotFound
 from pyrotask.masterslave import MasterProcess
 from pyrotask.masterslave.code import JobCode
-from pyrotask.remote import discovery
+from pyrotask.remote.name_server import list_names
 from tests.masterslave.running import task_manager, write
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ def test_a_name_server_is_started_for_who_asks(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PYROTASK_NAME_SERVER", f"127.0.0.1:{port}")
     master = MasterProcess("with its own", "start")
     try:
-        assert "with its own" in discovery.list_names(Settings.load())
+        assert "with its own" in list_names(Settings.load())
     finally:
         master.shutdown()
         master.task_manager.close()
     with pytest.raises(NameServerNotFound):
-        discovery.list_names(Settings.load())
+        list_names(Settings.load())
 
 
 def test_a_name_server_that_is_required_and_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

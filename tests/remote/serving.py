@@ -126,16 +126,6 @@ def in_thread(call: Callable[[], Any]) -> Callable[[], Any]:
     return outcome
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what a test cannot be told of; the state that it looks at is the engine's own."""
-    pause = threading.Event()
-    for _ in range(LONG_S * 200):
-        if condition():
-            return
-        pause.wait(0.005)
-    raise AssertionError(f"it never came true: {condition}")
-
-
 def parked(server: Server) -> int:
     """How many requests wait in the engine."""
     engine = server.task_manager.broker.engine

@@ -16,7 +16,8 @@ from pyrotask.config import Settings
 from pyrotask.errors import AddressInUse, KeyRequired
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
-from tests.remote.serving import RawClient, connected, in_thread, parked, plain_proxy, serving, until
+from tests.remote.serving import RawClient, connected, in_thread, parked, plain_proxy, serving
+from tests.waiting import until
 
 SERIALIZERS = ["serpent", "json", "msgpack"]
 

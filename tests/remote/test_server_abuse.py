@@ -15,7 +15,8 @@ from pyrotask.config import Settings
 from pyrotask.remote.connection import PARKED_INPUT_BYTES
 from pyrotask.remote.inbox import SHARED_BYTES
 from pyrotask.remote.server import Server
-from tests.remote.serving import LONG_S, RawClient, connected, parked, plain_proxy, serving, until
+from tests.remote.serving import LONG_S, RawClient, connected, parked, plain_proxy, serving
+from tests.waiting import until
 
 MIB = 1 << 20
 SETTINGS = Settings(max_message_bytes=2 * MIB, handshake_message_bytes=4096, handshake_timeout_s=0.3)

@@ -12,7 +12,8 @@ from Pyro5.errors import SecurityError
 
 from pyrotask.remote.daemon import USERS_THREADS
 from pyrotask.remote.server import Server
-from tests.remote.serving import RawClient, in_thread, plain_proxy, serving, until
+from tests.remote.serving import RawClient, in_thread, plain_proxy, serving
+from tests.waiting import until
 
 
 @pytest.fixture

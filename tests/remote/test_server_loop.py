@@ -11,7 +11,8 @@ from pyrotask.journal import MemoryJournal, Ticket
 from pyrotask.remote.errands import Errands
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
-from tests.remote.serving import RawClient, connected, parked, plain_proxy, serving, until
+from tests.remote.serving import RawClient, connected, parked, plain_proxy, serving
+from tests.waiting import until
 
 
 class SlowJournal(MemoryJournal):

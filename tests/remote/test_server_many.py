@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from pyrotask.remote.server import Server
-from tests.remote.serving import RawClient, connected, parked, serving, until
+from tests.remote.serving import RawClient, connected, parked, serving
+from tests.waiting import until
 
 MANY = 500
 

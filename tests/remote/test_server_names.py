@@ -13,16 +13,14 @@ from Pyro5.api import Proxy
 
 from pyrotask.config import Settings
 from pyrotask.errors import BrokerNotFound, LabelHeld, NameServerNotFound
-from pyrotask.remote.discovery import ConnectionFile, find, lookup_name, register_name
+from pyrotask.remote.connection_file import ConnectionFile
+from pyrotask.remote.discovery import find
+from pyrotask.remote.name_server import lookup_name, register_name
 from pyrotask.remote.registration import NameServer, Registration
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
-from tests.remote.serving import until
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+from tests.ports import free_port
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -40,9 +40,13 @@ def test_each_task_is_answered_once(kind: str, tasks: int, restless: None) -> No
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", HOUSES)
-def test_each_of_100_000_tasks_is_answered_once(kind: str, restless: None) -> None:
+def test_each_of_very_many_tasks_is_answered_once(
+    kind: str, restless: None, pytestconfig: pytest.Config
+) -> None:
+    # Over proxies 100,000 take minutes: `pytest -m slow --full` has them.
+    is_full = kind == "in process" or pytestconfig.getoption("--full")
     with open_house(kind) as house:
-        _run_all(house, 100_000)
+        _run_all(house, 100_000 if is_full else 15_000)
 
 
 class Crowd:

@@ -7,7 +7,6 @@ import queue
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -176,65 +175,6 @@ class Node:
     def wait_until_ready(self) -> list[int]:
         """All first children have registered. Returns their pids."""
         return [self.wait_for("registered").pid or 0 for _ in range(self._count)]
-
-
-class Cable:
-    """A TCP connection between workers and a broker that can be cut."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._is_cut = False
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """Break all connections; new ones break as well, until `mend`."""
-        with self._lock:
-            self._is_cut = True
-            sockets, self._sockets = self._sockets, []
-        for one in sockets:
-            _close(one)
-
-    def mend(self) -> None:
-        with self._lock:
-            self._is_cut = False
-
-    def close(self) -> None:
-        _close(self._listener)
-        self.cut()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                self._join(near)
-
-    def _join(self, near: socket.socket) -> None:
-        with self._lock:
-            if self._is_cut:
-                near.close()
-                return
-            far = socket.create_connection(("127.0.0.1", self._to))
-            self._sockets += near, far
-        for source, sink in ((near, far), (far, near)):
-            threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    _close(source)
-    _close(sink)
-
-
-def _close(one: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it
-    one.close()
 
 
 class WorkerProcess:

@@ -13,7 +13,8 @@ from typing import Self
 
 import pytest
 
-from tests.worker.nodes import Broker, Cable, Node
+from tests.cable import Cable
+from tests.worker.nodes import Broker, Node
 
 TASKS = 400
 NODES = 3

@@ -19,7 +19,8 @@ from pyrotask.errors import (
     WorkerCrashed,
 )
 from pyrotask.worker.supervisor import Supervisor
-from tests.worker.nodes import PATIENCE_S, Broker, Cable, Node, Rendezvous, closing_all, wait_until_gone
+from tests.cable import Cable
+from tests.worker.nodes import PATIENCE_S, Broker, Node, Rendezvous, closing_all, wait_until_gone
 
 # --- computing ------------------------------------------------------------------------------------
 

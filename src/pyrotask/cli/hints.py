@@ -33,7 +33,7 @@ def the_only_label(settings: Settings) -> str:
     Raises:
         BrokerNotFound: there are none, or several; the text says what to type.
     """
-    from pyrotask.remote.discovery import ConnectionFile
+    from pyrotask.remote.connection_file import ConnectionFile
 
     labels = [file.label for file in ConnectionFile.list_all(settings.runtime_dir)]
     if len(labels) == 1:
@@ -52,7 +52,8 @@ def known_labels(settings: Settings) -> list[str]:
 
     Never fails: what cannot be read has no labels. Blocks for at most about the lookup timeout.
     """
-    from pyrotask.remote.discovery import ConnectionFile, list_names
+    from pyrotask.remote.connection_file import ConnectionFile
+    from pyrotask.remote.name_server import list_names
 
     labels: set[str] = set()
     with contextlib.suppress(OSError):

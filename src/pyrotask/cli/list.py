@@ -97,7 +97,8 @@ def _process(entry: Entry) -> str | None:
 def _entries(settings: Settings) -> tuple[list[Entry], str]:
     """Return who was found, and a sentence about the name server."""
     from pyrotask.errors import NameServerNotFound
-    from pyrotask.remote.discovery import ConnectionFile, list_names
+    from pyrotask.remote.connection_file import ConnectionFile
+    from pyrotask.remote.name_server import list_names
 
     entries = [
         Entry(

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 
 import pyrotask
-from pyrotask.cli import demo, serve, status, stop, worker
+from pyrotask.cli import demo, journal, serve, status, stop, worker
 from pyrotask.cli import list as list_
 
-COMMANDS = (serve, worker, status, list_, stop, demo)
+COMMANDS = (serve, worker, status, list_, stop, journal, demo)
 
 DESCRIPTION = """\
 A task broker for people who compute: a master script asks for tasks, compute

@@ -29,12 +29,16 @@ HELP = "run a broker under a label"
 DESCRIPTION = """\
 Run a broker until Ctrl-C, SIGTERM or `pyrotask stop LABEL`. It listens on this machine only,
 unless another address is named; there, a key is needed: the file is made if it is missing,
-and has to be copied to whoever shall get in."""
+and has to be copied to whoever shall get in.
+
+With a journal, Ctrl-C and SIGTERM end this process only: workers wait for the next one, which
+goes on with what the journal has. `pyrotask stop` ends the work for good."""
 
 EXAMPLE = """\
 examples:
   pyrotask serve pi
   pyrotask serve pi --host 0.0.0.0 --port 9091 --key-file ~/pi.key      for other machines too
+  pyrotask serve pi --journal pi.journal            survives whatever happens to this process
   pyrotask serve pi --name-server start                for scripts that use PYRONAME:TaskManager.pi"""
 
 NAME_SERVER_USES: tuple[NameServerUse, ...] = ("auto", "require", "start", "off")
@@ -66,6 +70,21 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         "none answers; off; or HOST[:PORT], with that one",
     )
 
+    keeping = parser.add_argument_group("journal")
+    keeping.add_argument(
+        "--journal",
+        type=Path,
+        metavar="FOLDER",
+        help="keep everything there, so that a later broker goes on with it (default: in memory only)",
+    )
+    keeping.add_argument(
+        "--journal-policy",
+        choices=("always", "interval", "never"),
+        help="when the disk has to have what is acknowledged: always, at once (the default), so that nothing "
+        "is lost; interval, a second later; never, when the system likes. Only a failure of the machine "
+        "makes a difference",
+    )
+
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Serve. Blocks until the broker is stopped."""
@@ -81,16 +100,21 @@ def run(args: argparse.Namespace, output: Output) -> int:
             key_file=args.key_file,
             insecure=args.insecure,
             name_server=mode,
+            journal=settings.journal,
         )
         server.task_manager.broker.engine.on_broken(arrived.put)
         with server:
             _tell_started(server, args, output)
             end = _wait_for_end(server, arrived, output)
-            if isinstance(end, int):
+            if isinstance(end, int) and settings.journal is None:
                 server.task_manager.terminate()
     if isinstance(end, Exception):
         raise end
     output.say(f"{args.label} has ended: {_why(end)}")
+    if isinstance(end, int) and settings.journal is not None:
+        output.say(
+            f"nobody was sent home: a broker with --journal {_shown(settings.journal)} goes on with it all"
+        )
     output.document({"event": "ended", "label": args.label, "why": _why(end)})
     return 0
 
@@ -98,11 +122,17 @@ def run(args: argparse.Namespace, output: Output) -> int:
 def _settings(args: argparse.Namespace) -> tuple[Settings, NameServerUse]:
     """Return the settings, and what to do about a name server."""
     how, args.name_server = args.name_server, None
+    settings = settings_of(args)
+    settings = replace(
+        settings,
+        journal=args.journal or settings.journal,
+        journal_policy=args.journal_policy or settings.journal_policy,
+    )
     for use in NAME_SERVER_USES:
         if how == use:
-            return settings_of(args), use
+            return settings, use
     try:
-        return replace(settings_of(args), name_server=how), "require"
+        return replace(settings, name_server=how), "require"
     except ValueError as error:
         modes = ", ".join(NAME_SERVER_USES)
         raise UsageError(f"--name-server is one of {modes}, or HOST[:PORT]: {error}") from error
@@ -152,10 +182,17 @@ def _why(end: object) -> str:
 
 
 def _tell_started(server: Server, args: argparse.Namespace, output: Output) -> None:
+    from pyrotask.remote.bulk import journal_status
+
     for line in greeting(server, args.host, args.key_file):
         output.say(line)
     for warning in server.warnings:
         output.warn(warning)
+    if _is_terminated(server.task_manager):
+        output.warn(
+            "its journal says that it was terminated, for good: results can be collected, new tasks are "
+            "refused. To begin anew, name another folder with --journal"
+        )
     output.document(
         {
             "event": "serving",
@@ -164,6 +201,7 @@ def _tell_started(server: Server, args: argparse.Namespace, output: Output) -> N
             "uri": str(server.uri),
             "pid": os.getpid(),
             "key_file": None if args.key_file is None else str(args.key_file),
+            "journal": journal_status(server.task_manager.broker.engine.journal),
             "warnings": list(server.warnings),
         }
     )
@@ -182,9 +220,28 @@ def greeting(server: Server, host: str, key_file: Path | None) -> Iterator[str]:
         yield f"    pyrotask serve {label} --host 0.0.0.0 --port 9091 --key-file FILE"
     else:
         yield from _for_other_machines(server, key_file)
+    yield from _about_journal(server)
     yield "what it does, and how to stop it (or Ctrl-C here):"
     yield f"    pyrotask status {label}"
     yield f"    pyrotask stop {label}"
+
+
+def _about_journal(server: Server) -> Iterator[str]:
+    from pyrotask.journal import FileJournal
+
+    journal = server.task_manager.broker.engine.journal
+    if not isinstance(journal, FileJournal):
+        yield "it keeps everything in memory; to survive its own end, it needs --journal FOLDER"
+        return
+    policy = journal.policy
+    yield f"its journal is {_shown(journal.path)} ({policy.value}); what can be lost: {policy.can_lose}"
+    waiting, running, finished = (sum(tasks.values()) for tasks in server.task_manager.numberOfTasks())
+    if waiting or running or finished:
+        yield f"it goes on: {waiting} tasks wait, {running} run, {finished} are finished and not collected"
+
+
+def _shown(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _for_other_machines(server: Server, key_file: Path | None) -> Iterator[str]:

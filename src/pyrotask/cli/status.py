@@ -66,6 +66,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
 def show(status: Mapping[str, Any], output: Output) -> None:
     """Print a status for people."""
     output.say(_headline(status))
+    if status["journal"]:
+        output.say(_journal_line(status["journal"]))
     tasks = status["tasks"]
     if tasks["waiting"]:
         output.say()
@@ -102,6 +104,16 @@ def _headline(status: Mapping[str, Any]) -> str:
     )
     if status["late_answers"]:
         line += f"; late answers dropped: {status['late_answers']}"
+    return line
+
+
+def _journal_line(journal: Mapping[str, Any]) -> str:
+    line = (
+        f"journal {journal['path']}: {journal['bytes']:,} bytes; policy {journal['policy']}, "
+        f"what can be lost: {journal['can_lose']}"
+    )
+    if not journal["has_room"]:
+        line += "; its disk is almost full, so new tasks are refused"
     return line
 
 

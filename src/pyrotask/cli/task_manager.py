@@ -170,13 +170,14 @@ def _managers(master_host: str | None, settings: Settings) -> Iterator[_Manager]
     from dataclasses import replace
 
     from pyrotask.config import split_host_port
-    from pyrotask.remote import discovery
+    from pyrotask.remote.addresses import answers
+    from pyrotask.remote.connection_file import ConnectionFile
 
     if master_host is None:
         yield from _named(settings)
-        for file in discovery.ConnectionFile.list_all(settings.runtime_dir):
-            answers = discovery.answers(file.address, settings.lookup_timeout_s)
-            yield _Manager(file.label, file.address.location, answers, "connection file")
+        for file in ConnectionFile.list_all(settings.runtime_dir):
+            is_there = answers(file.address, settings.lookup_timeout_s)
+            yield _Manager(file.label, file.address.location, is_there, "connection file")
         return
     host, port = split_host_port(master_host)
     if port is None:
@@ -186,31 +187,32 @@ def _managers(master_host: str | None, settings: Settings) -> Iterator[_Manager]
 
 def _named(settings: Settings) -> Iterator[_Manager]:
     from pyrotask.errors import NameServerNotFound
-    from pyrotask.remote import discovery
+    from pyrotask.remote.addresses import answers, parse_address
+    from pyrotask.remote.name_server import list_names
 
     try:
-        names = discovery.list_names(settings)
+        names = list_names(settings)
     except NameServerNotFound as error:
         logging.getLogger("pyrotask").info("%s", error)
         return
     for label, uri in names.items():
         location = uri.rpartition("@")[2]
         try:
-            answers = discovery.answers(discovery.parse_address(location), settings.lookup_timeout_s)
+            is_there = answers(parse_address(location), settings.lookup_timeout_s)
         except ValueError:
-            answers = False
-        yield _Manager(label, location, answers, "name server")
+            is_there = False
+        yield _Manager(label, location, is_there, "name server")
 
 
 def _at_ports(host: str, port: int | None, settings: Settings) -> Iterator[_Manager]:
     from pyrotask.errors import ConnectError
     from pyrotask.masterslave.finding import DEFAULT_PORTS
-    from pyrotask.remote import discovery
+    from pyrotask.remote.addresses import Address, answers
     from pyrotask.remote.proxy import BulkProxy
 
     for candidate in DEFAULT_PORTS if port is None else (port,):
-        address = discovery.Address(host, candidate)
-        if port is None and not discovery.answers(address, settings.lookup_timeout_s):
+        address = Address(host, candidate)
+        if port is None and not answers(address, settings.lookup_timeout_s):
             continue
         try:
             with BulkProxy(address.location, settings) as way:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from pyrotask.cli import EXIT_INTERRUPTED
@@ -14,7 +12,7 @@ from pyrotask.cli.options import add_connecting, positive, seconds, settings_of
 from pyrotask.cli.output import Output
 
 if TYPE_CHECKING:
-    from pyrotask.worker.supervisor import Event, Supervisor
+    from pyrotask.worker.supervisor import Event
 
 HELP = "run worker processes for a broker"
 
@@ -27,9 +25,6 @@ EXAMPLE = """\
 examples:
   pyrotask worker pi -n 4 --module my_tasks
   pyrotask worker big:9091 -n 8 --module my_tasks --key-file ~/pi.key"""
-
-LOOK_EVERY_S = 0.5
-"""A signal that comes in the instant before a wait begins is seen only when that wait ends."""
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +49,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Work. Blocks until the broker is terminated, or a signal comes."""
     from pyrotask.worker.__main__ import tie_to_stdin
+    from pyrotask.worker.signals import drain_at_signals
     from pyrotask.worker.supervisor import Supervisor
 
     settings, told = settings_of(args), Story(output)
@@ -65,36 +61,18 @@ def run(args: argparse.Namespace, output: Output) -> int:
         period_s=args.period,
         on_event=told.take,
     )
-    stopped = Signals(supervisor)
+    signals = drain_at_signals(supervisor)
     if args.tether:
         tie_to_stdin(supervisor)
     try:
         with with_near_labels(args.broker, settings):
             supervisor.start()
         output.say(f"{args.count} worker processes for {args.broker}; Ctrl-C: finish what runs, then end")
-        while not supervisor.wait(LOOK_EVERY_S):
-            pass
+        supervisor.wait()
     finally:
         supervisor.stop()
-    told.conclude(stopped.count)
-    return EXIT_INTERRUPTED if stopped.count > 1 else 0
-
-
-class Signals:
-    """SIGINT and SIGTERM: the first one drains the supervisor, a second one stops it."""
-
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
-        self.count = 0
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._take)
-
-    def _take(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
-        if self.count == 1:
-            self._supervisor.drain()
-        else:
-            self._supervisor.stop()
+    told.conclude(signals.count)
+    return EXIT_INTERRUPTED if signals.count > 1 else 0
 
 
 class Story:
@@ -104,6 +82,10 @@ class Story:
         self._output = output
         self.started = 0
         self.died = 0
+        self._overdue: set[int | None] = set()
+        """Children that are ended for a task's time limit."""
+        self._not_handed_in: list[str] = []
+        """Tasks that were running when their child was ended with us."""
 
     def take(self, event: Event) -> None:
         """Tell it."""
@@ -114,15 +96,25 @@ class Story:
             self.started += 1
         elif event.kind == "ended" and not event.in_order:
             self.died += 1
+        elif event.kind == "time limit":
+            self._overdue.add(event.pid)
+        elif event.kind == "ended" and event.pid not in self._overdue:
+            self._not_handed_in += event.tasks
         line = self._line(event)
         if line:
             self._output.say(line)
 
     def conclude(self, signals: int) -> None:
         """Tell the sum."""
-        why = ("the broker is terminated", "told to end, and all is handed in", "told to end at once")
+        left = ", ".join(self._not_handed_in)
+        why = (
+            "the broker is terminated",
+            "told to end" if left else "told to end, and all is handed in",
+            "told to end at once",
+        )
+        given_back = f"; not handed in, for others to run: {left}" if left else ""
         self._output.say(
-            f"ended: {why[min(signals, 2)]}; processes started: {self.started}, died: {self.died}"
+            f"ended: {why[min(signals, 2)]}{given_back}; processes started: {self.started}, died: {self.died}"
         )
 
     @staticmethod

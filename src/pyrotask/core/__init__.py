@@ -12,6 +12,9 @@ Read it in this order:
     presence      who is connected, who was heard when, and when a silence is a loss
     retry         when a task that raised runs again
     machine       the commands: they read the state, decide, and record events
+    sessions      the commands of our own clients: calls done once, answers that arrive once
+    interventions the commands from outside: cancel, retry, forget, one task or many
+    selection     choosing tasks by what they are, and telling about them
     invariants    `check`: everything that must be true between two commands
     explain       why tasks wait, in sentences
 

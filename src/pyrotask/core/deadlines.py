@@ -28,6 +28,10 @@ class Due(enum.IntEnum):
     """A supervisor may have been silent for too long."""
     WANT = 5
     """A blocked request times out."""
+    SESSION = 6
+    """A session may have been without contact for too long."""
+    RETENTION = 7
+    """A failure that was delivered is not kept any longer."""
 
 
 class Key(NamedTuple):

@@ -1,41 +1,53 @@
 """How tasks end, what follows for those that need their values, and how answers are delivered.
 
-An answer leaves in two steps: it is handed out, and acknowledged. Then the task is forgotten,
-unless an unfinished task needs its value; the last of those takes it along.
+An answer leaves in two steps: it is handed out, and acknowledged, to each that has a claim to
+it. Then the task is forgotten, unless an unfinished task needs its value (the last of those
+takes it along), it has a key, or it is a failure of a session, which is kept for a while.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from pyrotask.core import events as e
 from pyrotask.core.deadlines import Due, Key
 from pyrotask.core.model import (
     PLAIN,
+    PUBLIC,
     Answer,
+    Delivered,
     Delivery,
     Ended,
+    Limits,
     Nanoseconds,
     Payload,
+    Place,
+    SessionId,
     State,
     Success,
     Task,
+    TaskNumber,
 )
 from pyrotask.core.state import schedule_of
 from pyrotask.errors import PayloadError
 
 if TYPE_CHECKING:
     from pyrotask.core.deadlines import Deadlines
+    from pyrotask.core.lanes import View
     from pyrotask.core.recorder import Recorder
 
 
 class Endings:
     """Ends tasks. A lease has been ended before (`leases`)."""
 
-    def __init__(self, recorder: Recorder, deadlines: Deadlines) -> None:
+    def __init__(self, recorder: Recorder, deadlines: Deadlines, limits: Limits) -> None:
         self._recorder = recorder
         self._state = recorder.state
         self._deadlines = deadlines
+        self._limits = limits
+        self.kept: OrderedDict[TaskNumber, None] = OrderedDict()
+        """Failures that were delivered, and are not forgotten yet: the oldest first."""
 
     # --- with a value -------------------------------------------------------------------
 
@@ -84,40 +96,138 @@ class Endings:
         self._deadlines.clear(Key(Due.TASK, task.number))
         why = f"its input, {name_of(source)}, ended without a value"
         self._recorder.record(e.TaskFailed(now, task.number, why))
-        self._recorder.touch(task)
+        self._touch_claims(task)
 
     # --- delivering -----------------------------------------------------------------------
 
-    def deliver(self, task: Task) -> Answer:
-        """Hand the answer out."""
-        outcome = task.detail
-        assert isinstance(outcome, (Success, Ended)), task.number
-        self._recorder.record(e.ResultDelivered(task.number))
-        return Answer(task.number, task.tag, outcome)
+    def task_of(self, place: Place) -> Task:
+        """The task whose answer stands there."""
+        return self._state.tasks[place.number]
 
-    def acknowledge(self, task: Task) -> None:
-        """The answer has arrived, or nobody wants it. A second time, nothing happens."""
-        if task.delivery is Delivery.HANDED_OUT and task.dependents is None:
+    def deliver(self, place: Place) -> Answer:
+        """Hand the answer out."""
+        task = self.task_of(place)
+        self._recorder.record(e.ResultDelivered(task.number, _other_session(task, place)))
+        return answer_of(task)
+
+    def deliver_many(self, view: View, count: int, sent_bytes: int = 0) -> list[Delivered]:
+        """Hand out up to ``count`` answers of a session, with their numbers.
+
+        There may be fewer: with ``sent_bytes``, they must fit into one reply.
+        """
+        delivered: list[Delivered] = []
+        most_bytes = self._limits.max_reply_bytes
+        while len(delivered) < count and sent_bytes < most_bytes and (place := view.first()) is not None:
+            answer = self.deliver(place)
+            number = self._state.sessions[place.session].handed_out[place.number]
+            delivered.append(Delivered(number, answer))
+            sent_bytes += size_of(answer)
+        return delivered
+
+    def acknowledge(self, place: Place) -> None:
+        """The answer, which was handed out, has arrived."""
+        task = self.task_of(place)
+        if place is task and self._may_go(task):
             self._recorder.record(e.TaskForgotten(task.number))
             return
-        if task.delivery is not Delivery.ACKNOWLEDGED:
-            self._recorder.record(e.DeliveryAcknowledged(task.number))
-            self._forget_if_done(task)
+        self._recorder.record(e.DeliveryAcknowledged(task.number, _other_session(task, place)))
+        self._forget_if_done(task)
 
     def undo_delivery(self, task: Task) -> None:
         """The answer has not arrived: it is first in line again."""
         self._recorder.record(e.DeliveryUndone(task.number))
         self._recorder.touch(task)
 
+    def subscribe(self, task: Task, session: SessionId) -> None:
+        """One more submit of its key: the answer goes to that session, also if it did before."""
+        place = self._state.place_of(task, session)
+        if place is not None and place.delivery is Delivery.HANDED_OUT:
+            # Its client may have taken it for the submit before, and told nobody yet.
+            self.unsubscribe(task, session)
+        elif place is not None and place.delivery is Delivery.NONE:
+            return
+        self._recorder.record(e.TaskSubscribed(task.number, session))
+        self._touch_claims(task)
+
+    def unsubscribe(self, task: Task, session: SessionId) -> None:
+        """The session has no claim to the answer any more, if it had one."""
+        place = self._state.place_of(task, session)
+        if place is not None and place.delivery is not Delivery.ACKNOWLEDGED:
+            self._recorder.record(e.TaskUnsubscribed(task.number, session))
+
+    def drop(self, task: Task) -> None:
+        """Nobody wants the answer, nor to look at it. What needs the value still gets it."""
+        self.stop_keeping(task.number)
+        for session in list(task.keyed.subscribers) if task.keyed is not None else ():
+            self.unsubscribe(task, session)
+        if task.delivery is not Delivery.ACKNOWLEDGED:
+            self._recorder.record(e.DeliveryAcknowledged(task.number))
+        if task.dependents is None:
+            self._recorder.record(e.TaskForgotten(task.number))
+
+    # --- keeping --------------------------------------------------------------------------
+
+    def keep(self, task: Task) -> None:
+        """It was delivered, and can be looked at, and retried, for a while."""
+        assert isinstance(task.detail, Ended), task.number
+        self.kept[task.number] = None
+        until = task.detail.ended_at + self._limits.keep_failed_ns
+        self._deadlines.set(Key(Due.RETENTION, task.number), until)
+        while len(self.kept) > self._limits.max_kept_failures:
+            self.drop(self._state.tasks[next(iter(self.kept))])
+
+    def stop_keeping(self, number: TaskNumber) -> None:
+        """It is retried, or forgotten."""
+        if number in self.kept:
+            del self.kept[number]
+            self._deadlines.clear(Key(Due.RETENTION, number))
+
+    def is_to_be_kept(self, task: Task) -> bool:
+        """Whether it stays for a while when it is delivered."""
+        return task.state is State.FAILED and task.session != PUBLIC
+
+    # --- the end --------------------------------------------------------------------------
+
     def _finished(self, task: Task) -> None:
         """Its answer can be collected, and it does not need its inputs any more."""
-        self._recorder.touch(task)
+        self._touch_claims(task)
         for number in task.inputs:
             self._forget_if_done(self._state.tasks[number])
 
+    def _touch_claims(self, task: Task) -> None:
+        self._recorder.touch(task)
+        if task.keyed is not None:
+            for place in task.keyed.subscribers.values():
+                self._recorder.touch(place)
+
     def _forget_if_done(self, task: Task) -> None:
-        if task.delivery is Delivery.ACKNOWLEDGED and task.dependents is None:
+        if task.delivery is not Delivery.ACKNOWLEDGED:
+            return
+        if self._may_go(task):
             self._recorder.record(e.TaskForgotten(task.number))
+        elif self.is_to_be_kept(task) and task.keyed is None:
+            self.keep(task)
+
+    def _may_go(self, task: Task) -> bool:
+        return task.dependents is None and task.keyed is None and not self.is_to_be_kept(task)
+
+
+def answer_of(task: Task) -> Answer:
+    """What a collector of the task is handed."""
+    assert isinstance(task.detail, (Success, Ended)), task.number
+    return Answer(task.number, task.tag, task.detail)
+
+
+def size_of(answer: Answer) -> int:
+    """How many bytes of the user's are in it."""
+    if isinstance(answer.outcome, Success):
+        return answer.outcome.value.nbytes
+    return 0 if answer.outcome.failure is None else answer.outcome.failure.error.nbytes
+
+
+def _other_session(task: Task, place: Place) -> SessionId | None:
+    """Whose claim it is, as events say it: None for the task's own."""
+    return None if place is task else place.session
 
 
 def name_of(task: Task) -> str:

@@ -30,6 +30,17 @@ class BrokerStarted(NamedTuple):
     lineage: str
 
 
+class NumbersReserved(NamedTuple):
+    """Numbers below these may have been given out. On disk before any of them is.
+
+    A later run begins with these, so that no number is given out twice, even if the events in
+    which it was used were lost with the power.
+    """
+
+    tasks: int
+    processes: int
+
+
 class Terminated(NamedTuple):
     """No more tasks are taken on; nobody waits any more."""
 
@@ -50,6 +61,7 @@ class TaskSubmitted(NamedTuple):
     session: SessionId
     due_at: Nanoseconds | None = None
     inputs: tuple[TaskNumber, ...] = ()
+    key: str | None = None
 
 
 class TaskDue(NamedTuple):
@@ -153,22 +165,39 @@ class LateAnswer(NamedTuple):
     task: TaskNumber
 
 
-class ResultDelivered(NamedTuple):
-    """The answer was handed out."""
+class TaskSubscribed(NamedTuple):
+    """A session wants the answer of the task, which has a key, (once more)."""
 
     task: TaskNumber
+    session: SessionId
+
+
+class TaskUnsubscribed(NamedTuple):
+    """The session does not want the answer of the task any more. Others may."""
+
+    task: TaskNumber
+    session: SessionId
+
+
+class ResultDelivered(NamedTuple):
+    """The answer was handed out, in that session; None: in the task's own."""
+
+    task: TaskNumber
+    session: SessionId | None = None
 
 
 class DeliveryUndone(NamedTuple):
     """The answer did not arrive: it is first in line again."""
 
     task: TaskNumber
+    session: SessionId | None = None
 
 
 class DeliveryAcknowledged(NamedTuple):
     """The receiver has taken the answer over."""
 
     task: TaskNumber
+    session: SessionId | None = None
 
 
 class TaskForgotten(NamedTuple):
@@ -235,6 +264,18 @@ class SessionEnded(NamedTuple):
     session: SessionId
 
 
+class CallAnswered(NamedTuple):
+    """A call in a session was done, with this reply, which the client may ask for again.
+
+    It has all replies up to ``low_water``.
+    """
+
+    session: SessionId
+    sequence: int
+    low_water: int
+    reply: tuple[int, ...]
+
+
 class DataStored(NamedTuple):
     """These labels have these values now, all at once."""
 
@@ -262,6 +303,8 @@ TaskEvent = (
     | TaskCancelled
     | TaskRetried
     | LateAnswer
+    | TaskSubscribed
+    | TaskUnsubscribed
     | ResultDelivered
     | DeliveryUndone
     | DeliveryAcknowledged
@@ -269,6 +312,7 @@ TaskEvent = (
 )
 OtherEvent = (
     BrokerStarted
+    | NumbersReserved
     | Terminated
     | ProcessRegistered
     | ProcessUnregistered
@@ -277,6 +321,7 @@ OtherEvent = (
     | NodeUnregistered
     | SessionOpened
     | SessionEnded
+    | CallAnswered
     | DataStored
     | DataDeleted
 )

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pyrotask.core.deadlines import Due, Key
 from pyrotask.core.model import (
     FINISHED,
+    PUBLIC,
     UNFINISHED,
     Delivery,
     Ended,
     Holder,
     Nanoseconds,
+    Place,
     ProcessId,
     Schedule,
+    SessionId,
     State,
     Success,
     Task,
@@ -30,17 +33,20 @@ from pyrotask.core.model import (
 from pyrotask.errors import BrokerBroken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
     from pyrotask.core.lanes import Lane, Lanes
     from pyrotask.core.machine import Machine
     from pyrotask.core.parking import Parking
     from pyrotask.core.state import DurableState
 
+P = TypeVar("P", bound=Place)
+
 
 def check(machine: Machine) -> None:
     """Raise `BrokerBroken`, with what differs from what, if anything is not as it must be."""
-    _check_tasks(machine.state)
+    _check_tasks(machine)
+    _check_sessions(machine)
     _check_lines(machine.state)
     _check_leases(machine)
     _check_presence(machine)
@@ -65,15 +71,17 @@ _DETAIL_OF_STATE: dict[State, type | tuple[type, ...]] = {
 }
 
 
-def _check_tasks(state: DurableState) -> None:
+def _check_tasks(machine: Machine) -> None:
+    state = machine.state
     needed_by = _needed_by(state)
     for number, task in state.tasks.items():
         name = f"task {number}, {task.state.value}"
         _same(f"{name}: its number", task.number, number)
-        _same(f"{name}: known", number < state.next_task, True)
+        _same(f"{name}: known", number < state.next_task <= state.reserved_tasks, True)
         _same(f"{name}: detail fits", isinstance(task.detail, _DETAIL_OF_STATE[task.state]), True)
         if task.state in UNFINISHED:
-            _same(f"{name}: delivery", task.delivery, Delivery.NONE)
+            wanted = task.keyed is None or task.delivery is not Delivery.ACKNOWLEDGED
+            _same(f"{name}: delivery", task.delivery if wanted else Delivery.NONE, Delivery.NONE)
             _same(f"{name}: hopeless inputs", [n for n in task.inputs if _is_hopeless(state, n)], [])
         _same(f"{name}: dependents", set(task.dependents or ()), needed_by.get(number, set()))
         _same(f"{name}: an empty dict of dependents", task.dependents == {}, False)
@@ -81,8 +89,8 @@ def _check_tasks(state: DurableState) -> None:
             unready = [n for n in task.inputs if state.tasks[n].state is not State.SUCCEEDED]
             _same(f"{name}: unready inputs", task.detail.unready, len(unready))
             _same(f"{name}: waits for something", task.detail != (None, 0), True)
-        done = task.delivery is Delivery.ACKNOWLEDGED and not task.dependents
-        _same(f"{name}: should be forgotten", done, False)
+        done = task.delivery is Delivery.ACKNOWLEDGED and not task.dependents and task.keyed is None
+        _same(f"{name}: should be forgotten", done, number in machine.kept_failures)
     _check_counts(state)
 
 
@@ -118,33 +126,39 @@ def _check_counts(state: DurableState) -> None:
 def _check_lines(state: DurableState) -> None:
     waiting = [t for t in state.tasks.values() if t.state is State.WAITING]
     _check_lanes("waiting", state.waiting, waiting, state.format_of, lambda task: task.options.priority)
-    finished = [t for t in state.tasks.values() if t.state in FINISHED and t.delivery is Delivery.NONE]
-    _check_lanes("finished", state.finished, finished, lambda task: task.session, lambda _: 0)
-    in_line = {task.number for task in waiting + finished}
-    strays = [t.number for t in state.tasks.values() if t.lane is not None and t.number not in in_line]
+    ended = (task for task in state.tasks.values() if task.state in FINISHED)
+    finished = [place for task in ended for place in _claims(task) if place.delivery is Delivery.NONE]
+    _check_lanes("finished", state.finished, finished, lambda place: place.session, lambda _: 0)
+    in_line = {id(place) for place in (*waiting, *finished)}
+    claims = (place for task in state.tasks.values() for place in _claims(task))
+    strays = [place.number for place in claims if place.lane is not None and id(place) not in in_line]
     _same("tasks in a lane that belong into none", strays, [])
+
+
+def _claims(task: Task) -> list[Place]:
+    return [task, *(() if task.keyed is None else task.keyed.subscribers.values())]
 
 
 def _check_lanes(
     name: str,
     lanes: Lanes,
-    tasks: list[Task],
-    group: Callable[[Task], Hashable],
-    priority: Callable[[Task], int],
+    places: Sequence[P],
+    group: Callable[[P], Hashable],
+    priority: Callable[[P], int],
 ) -> None:
-    stand = {task.number: lane for lane in lanes for task in lane}
-    _same(f"{name}: who is in line", sorted(stand), sorted(task.number for task in tasks))
-    for task in tasks:
-        lane = stand[task.number]
-        _same(f"{name}: lane of task {task.number}", task.lane is lane, True)
-        _same(f"{name}: key of its lane", lane.key, (group(task), task.tag, priority(task)))
+    stand = {id(place): lane for lane in lanes for place in lane}
+    who = [place.number for lane in lanes for place in lane]
+    _same(f"{name}: who is in line", sorted(who), sorted(place.number for place in places))
+    for place in places:
+        lane = stand[id(place)]
+        _same(f"{name}: lane of task {place.number}", place.lane is lane, True)
+        _same(f"{name}: key of its lane", lane.key, (group(place), place.tag, priority(place)))
     for lane in lanes:
         _check_lane(name, lane)
     for view in lanes.views():
-        of_view = [task for task in tasks if view.covers(stand[task.number].key)]
-        best = min(of_view, key=lambda task: (-priority(task), task.order), default=None)
-        first = view.first()
-        _same(f"{name}: first of a view", first and first.number, best and best.number)
+        of_view = [place for place in places if view.covers(stand[id(place)].key)]
+        best = min(of_view, key=lambda place: (-priority(place), place.order), default=None)
+        _same(f"{name}: first of a view", view.first(), best)
         for lane in lanes:
             _same(f"{name}: a lane knows its view", view in lane.views, view.covers(lane.key))
 
@@ -156,6 +170,26 @@ def _check_lane(name: str, lane: Lane) -> None:
     _same(f"{name}: back links of {lane.key}", [task.prev for task in line], [None, *line[:-1]])
     in_order = all(one.order < other.order for one, other in pairwise(line))
     _same(f"{name}: order of {lane.key}", in_order, True)
+
+
+# --- sessions and keys ------------------------------------------------------------------------
+
+
+def _check_sessions(machine: Machine) -> None:
+    state = machine.state
+    handed_out: dict[SessionId, set[TaskNumber]] = {number: set() for number in state.sessions}
+    for task in state.tasks.values():
+        for place in _claims(task):
+            if place.delivery is Delivery.HANDED_OUT and place.session != PUBLIC:
+                handed_out[place.session].add(task.number)
+    for number, session in state.sessions.items():
+        _same(f"session {number}: handed out", set(session.handed_out), handed_out[number])
+        deliveries = list(session.handed_out.values())
+        _same(f"session {number}: deliveries in order", deliveries, sorted(set(deliveries)))
+        _same(f"session {number}: deliveries known", max(deliveries, default=0) < session.next_delivery, True)
+        _same(f"session {number}: old replies", [n for n in session.replies if n <= session.low_water], [])
+    keys = {task.keyed.key: number for number, task in state.tasks.items() if task.keyed is not None}
+    _same("keys", dict(state.keys), keys)
 
 
 # --- leases and presence ----------------------------------------------------------------------
@@ -171,7 +205,11 @@ def _check_leases(machine: Machine) -> None:
             if task.detail.process is not None:
                 held[task.detail.process].add(number)
     for process in machine.state.processes.values():
+        reserved = process.id < machine.state.next_process <= machine.state.reserved_processes
+        _same(f"process {process.id}: known", reserved, True)
         _same(f"tasks of process {process.id}", set(process.tasks), held[process.id])
+    gone = [number for number in machine.ended_leases if number not in held]
+    _same("ended leases of processes that are gone", gone, [])
     ways = machine.lease_connections
     _same("ways of tasks that do not run", set(ways) - running, set())
     for connection in machine.presence.connections.values():
@@ -216,6 +254,12 @@ def _check_deadlines(machine: Machine) -> None:
             expected[Key(Due.PROCESS, process.id)] = silent_until
     for node in machine.state.nodes.values():
         expected[Key(Due.NODE, node.id)] = machine.presence.node_silent_until(node)
+    for session in machine.state.sessions:
+        expected[Key(Due.SESSION, session)] = machine.deadlines.all()[Key(Due.SESSION, session)]
+    for number in machine.kept_failures:
+        ended = machine.state.tasks[number].detail
+        assert isinstance(ended, Ended), number
+        expected[Key(Due.RETENTION, number)] = ended.ended_at + machine.limits.keep_failed_ns
     found = machine.deadlines.all()
     _same("deadlines", {k: at for k, at in found.items() if k.due not in (Due.LEASE, Due.WANT)}, expected)
     ended_ways = {number for number, via in machine.lease_connections.items() if via.closed_with is not None}

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
-    from pyrotask.core.model import Task
+    from pyrotask.core.model import Place
 
 MAX_VIEWS = 16_384
 """Views kept for their next use. More distinct requests than that are made anew each time."""
@@ -50,11 +50,11 @@ class Lane:
     def __init__(self, key: LaneKey, views: tuple[View, ...]) -> None:
         self.key = key
         self.views = views
-        self.head: Task | None = None
-        self.tail: Task | None = None
+        self.head: Place | None = None
+        self.tail: Place | None = None
         self.size = 0
 
-    def __iter__(self) -> Iterator[Task]:
+    def __iter__(self) -> Iterator[Place]:
         task = self.head
         while task is not None:
             yield task
@@ -84,7 +84,7 @@ class View:
         """The pairs of group and tag (None: all) that it is made of."""
         return product(self.groups, (None,) if self.tags is None else self.tags)
 
-    def first(self) -> Task | None:
+    def first(self) -> Place | None:
         """The task whose turn it is: highest priority, then first in line."""
         heap = self._heap
         while heap:
@@ -146,7 +146,7 @@ class Lanes:
             self._drop_old_views(view)
         return view
 
-    def push_back(self, task: Task, group: Hashable, priority: int) -> None:
+    def push_back(self, task: Place, group: Hashable, priority: int) -> None:
         """The task joins the end of its lane."""
         task.order = self._next_back
         self._next_back += 1
@@ -161,7 +161,7 @@ class Lanes:
             lane.tail.next = task
             lane.tail = task
 
-    def push_front(self, task: Task, group: Hashable, priority: int) -> None:
+    def push_front(self, task: Place, group: Hashable, priority: int) -> None:
         """The task comes first in its lane, and before all others of its priority."""
         task.order = self._next_front
         self._next_front -= 1
@@ -176,7 +176,7 @@ class Lanes:
         lane.head = task
         self._note_head(lane)
 
-    def remove(self, task: Task) -> None:
+    def remove(self, task: Place) -> None:
         """The task leaves its lane, from wherever it stands."""
         lane = task.lane
         assert lane is not None, task.number

@@ -52,6 +52,8 @@ class Leases:
         self._endings = endings
         self.connections: dict[TaskNumber, Connection] = {}
         """The ways that running tasks were handed out; none for our own process."""
+        self.ended: dict[ProcessId, dict[TaskNumber, int]] = {}
+        """Attempts of our own workers that are in vain by now, until they are told."""
 
     # --- beginning ----------------------------------------------------------------------
 
@@ -61,6 +63,7 @@ class Leases:
         """Up to ``count`` tasks. One that has killed a worker is never among innocents."""
         leases: list[Lease] = []
         while len(leases) < count and (task := view.first()) is not None:
+            assert isinstance(task, Task), task.number
             dangerous = task.trouble is not None and task.trouble.crashes > 0
             if dangerous and leases:
                 break
@@ -84,15 +87,25 @@ class Leases:
 
     # --- ending well ------------------------------------------------------------------------
 
-    def succeed(self, now: Nanoseconds, task: Task, value: Payload) -> None:
+    def succeed(self, now: Nanoseconds, task: Task, value: Payload, attempt: int | None) -> None:
         """The answer has come, from the holder or from an earlier one."""
+        if attempt is not None and attempt != task.attempt:
+            self._in_vain(task)
         self._over(task)
         self._endings.succeed(now, task, value)
 
     def cancel(self, now: Nanoseconds, task: Task, detail: str) -> None:
         """Nobody wants the answer any more, whether somebody works on it or not."""
+        self._in_vain(task)
         self._over(task)
         self._endings.cancel(now, task, detail)
+
+    def _in_vain(self, task: Task) -> None:
+        holder = task.detail
+        if not isinstance(holder, Holder) or holder.process is None:
+            return
+        if self._state.processes[holder.process].kind is Kind.WORKER:
+            self.ended.setdefault(holder.process, {})[task.number] = holder.attempt
 
     # --- ending with nobody to blame ----------------------------------------------------------
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pyrotask.core.model import PICKLE, PLAIN, PUBLIC, Payload, Process, Task
+from pyrotask.core.model import PICKLE, PLAIN, PUBLIC, NewTask, Payload, Process, Session, Task
 from pyrotask.errors import (
+    KeyConflict,
     PayloadError,
     QueueFull,
     Refused,
+    SessionExpired,
     TaskManagerTermination,
     UnknownLabel,
     UnknownProcess,
@@ -62,10 +64,23 @@ class Lookup:
             raise UnknownTask(f"no task has the number {number}; the next new one is {self._state.next_task}")
         return self._state.tasks.get(number)
 
-    def session(self, number: SessionId) -> None:
-        """See that the session is open."""
-        if number != PUBLIC and number not in self._state.sessions:
-            raise UnknownSession(f"no session {number} is open (any more): open another")
+    def session(self, number: SessionId) -> Session | None:
+        """The session; None for the public one. Refused when it is not open."""
+        return None if number == PUBLIC else self.named_session(number)
+
+    def named_session(self, number: SessionId) -> Session:
+        """A session that a client has opened."""
+        session = self._state.sessions.get(number)
+        if session is not None:
+            return session
+        if number == PUBLIC:
+            raise UnknownSession("the public session is everybody's: open one of your own for this")
+        if PUBLIC < number < self._state.next_session:
+            raise SessionExpired(
+                f"session {number} has ended: it was closed, or without contact for too long. "
+                "Nothing was done; open another"
+            )
+        raise UnknownSession(f"no session {number} was ever opened here: open one")
 
     def data(self, label: str) -> Payload:
         """The value under a label."""
@@ -74,26 +89,53 @@ class Lookup:
             raise UnknownLabel(f"no data is stored under {label!r}; call storeData({label}=...) first")
         return value
 
-    def may_submit(
-        self, tag: str, payload: Payload, session: SessionId, inputs: Sequence[TaskNumber]
-    ) -> None:
-        """See that a new task can be taken on."""
-        if self._state.terminated:
+    def may_submit(self, items: Sequence[NewTask], session: SessionId) -> None:
+        """See that all these tasks can be taken on."""
+        state, limits = self._state, self._limits
+        if state.terminated:
             raise TaskManagerTermination
         self.session(session)
-        if payload.format not in (PLAIN, PICKLE):
-            raise PayloadError(
-                f"a payload of the format {payload.format!r} for the tag {tag!r}: nobody could read it; "
-                f"use {PLAIN!r} or {PICKLE!r}"
-            )
-        if self._state.unstarted >= self._limits.max_waiting:
+        if state.unstarted + len(items) > limits.max_waiting:
             raise QueueFull(
-                f"{self._state.unstarted} tasks wait, and max_waiting is {self._limits.max_waiting}: "
+                f"{state.unstarted} tasks wait, and max_waiting is {limits.max_waiting}: "
                 "submit again when some are done, or start the broker with a higher max_waiting"
             )
-        for source in inputs:
+        for item in items:
+            self._may_take_on(item)
+        keyed = [item for item in items if item.key is not None]
+        if keyed:
+            self._may_use_keys(keyed)
+
+    def _may_take_on(self, item: NewTask) -> None:
+        if item.payload.format not in (PLAIN, PICKLE):
+            raise PayloadError(
+                f"a payload of the format {item.payload.format!r} for the tag {item.tag!r}: nobody could "
+                f"read it; use {PLAIN!r} or {PICKLE!r}"
+            )
+        for source in item.inputs:
             if source not in self._state.tasks:
                 raise UnknownTask(
                     f"input task {source} is not there (any more): its answer was collected, "
                     "so pass the value itself"
                 )
+
+    def _may_use_keys(self, items: Sequence[NewTask]) -> None:
+        new: dict[str, tuple[str, Payload]] = {}
+        for item in items:
+            assert item.key is not None, item
+            number = self._state.keys.get(item.key)
+            if number is None:
+                there = new.setdefault(item.key, (item.tag, item.payload))
+            else:
+                there = (self._state.tasks[number].tag, self._state.tasks[number].payload)
+            if there != (item.tag, item.payload):
+                what = "payload" if there[0] == item.tag else f"tag, {there[0]!r}"
+                raise KeyConflict(
+                    f"the key {item.key!r} belongs to a task with another {what}: use another key, "
+                    "or forget that task first"
+                )
+        if len(self._state.keys) + len(new) > self._limits.max_keyed:
+            raise QueueFull(
+                f"{len(self._state.keys)} tasks have a key, and max_keyed is {self._limits.max_keyed}: "
+                "forget those that you do not need any more"
+            )

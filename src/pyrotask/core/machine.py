@@ -6,9 +6,9 @@ refuses (raises `Refused`, `TaskManagerTermination`, `TypeError` or `ValueError`
 first event, so a refused call changes nothing; an exception after one means that the machine
 is broken, and `Machine.in_step` says so.
 
-This is the list of them. How a lease begins and ends stands in `leases`, how a task ends and
-is delivered in `endings`, how a process comes and goes in `membership`, and how blocked
-requests are served in `matching`.
+This is the list of them, with those in `sessions` and `interventions`. How a lease begins and
+ends stands in `leases`, how a task ends and is delivered in `endings`, how a process comes and
+goes in `membership`, and how blocked requests are served in `matching`.
 
 Whoever calls must hold the broker's lock. Nothing here blocks.
 """
@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pyrotask.core import events as e
 from pyrotask.core.deadlines import Deadlines, Due, Key
 from pyrotask.core.endings import Endings, check_readable
+from pyrotask.core.interventions import Interventions
 from pyrotask.core.leases import Leases
 from pyrotask.core.liveness import Liveness
 from pyrotask.core.lookup import Lookup
@@ -31,7 +32,6 @@ from pyrotask.core.model import (
     PICKLE,
     PLAIN,
     PUBLIC,
-    UNFINISHED,
     Cause,
     ConnectionId,
     Delivery,
@@ -39,6 +39,7 @@ from pyrotask.core.model import (
     Kind,
     Limits,
     Nanoseconds,
+    NewTask,
     NodeId,
     Options,
     Payload,
@@ -50,8 +51,9 @@ from pyrotask.core.model import (
 )
 from pyrotask.core.presence import Connection, Presence
 from pyrotask.core.recorder import Parked, Recorder, Step, Wake
+from pyrotask.core.sessions import Sessions
 from pyrotask.core.state import DurableState
-from pyrotask.errors import TaskManagerTermination, UnknownSession
+from pyrotask.errors import TaskManagerTermination
 
 PLAIN_ONLY: frozenset[str] = frozenset({PLAIN})
 ANY_FORMAT: frozenset[str] = frozenset({PLAIN, PICKLE})
@@ -73,7 +75,7 @@ class Machine:
         self.deadlines = Deadlines()
         self._lookup = Lookup(self.state, self.presence, self.limits)
         self._liveness = Liveness(self.state, self.presence, self.deadlines)
-        self._endings = Endings(self._recorder, self.deadlines)
+        self._endings = Endings(self._recorder, self.deadlines, self.limits)
         self._leases = Leases(self._recorder, self.deadlines, self.limits, self._endings)
         self._matching = Matching(
             self._recorder, self.deadlines, self.presence, self._liveness, self._leases, self._endings
@@ -88,6 +90,23 @@ class Machine:
             self._leases,
             self._matching,
         )
+        self.sessions = Sessions(
+            self._recorder,
+            self.deadlines,
+            self.limits,
+            self._lookup,
+            self._liveness,
+            self._endings,
+            self._leases,
+            self._matching,
+        )
+        """The commands of clients that have a session."""
+        self.interventions = Interventions(
+            self._recorder, self._lookup, self._endings, self._leases, self._matching
+        )
+        """The commands that end tasks, or start them anew, one or many."""
+        self.ended_leases = self._leases.ended
+        self.kept_failures = self._endings.kept
         self.task_wants = self._matching.task_wants
         self.result_wants = self._matching.result_wants
         self.lease_connections = self._leases.connections
@@ -103,6 +122,7 @@ class Machine:
         """Begin a run. What the last one has left goes on, and everybody has to be heard anew."""
         self._recorder.record(e.BrokerStarted(now, lineage))
         self._membership.resume(now)
+        self.sessions.expect(now)
         return self._recorder.step(None)
 
     def terminate(self, now: Nanoseconds) -> Step:
@@ -134,6 +154,10 @@ class Machine:
             self._membership.lose(now, ProcessId(number))
         elif key.due is Due.NODE:
             self._membership.forget_node(NodeId(number))
+        elif key.due is Due.RETENTION:
+            self._endings.drop(self.state.tasks[TaskNumber(number)])
+        elif key.due is Due.SESSION:
+            self.sessions.expire(now, SessionId(number))
         else:
             self._matching.time_out(now, WantId(number))
 
@@ -251,23 +275,52 @@ class Machine:
         session: SessionId = PUBLIC,
         due_at: Nanoseconds | None = None,
         inputs: Sequence[TaskNumber] = (),
+        key: str | None = None,
         process: ProcessId | None = None,
         connection: ConnectionId | None = None,
     ) -> Step:
-        """Take a task on. The reply is its number."""
-        self._lookup.may_submit(tag, payload, session, inputs)
+        """Take a task on. The reply is its number; for a known key, that of the task there."""
+        item = NewTask(tag, payload, options, due_at, tuple(inputs), key)
+        self._lookup.may_submit((item,), session)
         self._hear(now, process, connection)
-        number = TaskNumber(self.state.next_task)
-        due = due_at if due_at is not None and due_at > now else None
-        distinct = tuple(dict.fromkeys(inputs)) if inputs else ()
-        self._recorder.record(e.TaskSubmitted(now, number, tag, payload, options, session, due, distinct))
+        number = self._take_on(now, item, session)
+        self._matching.settle(now)
+        return self._recorder.step(number)
+
+    def submit_many(
+        self,
+        now: Nanoseconds,
+        items: Sequence[NewTask],
+        *,
+        session: SessionId = PUBLIC,
+        process: ProcessId | None = None,
+        connection: ConnectionId | None = None,
+    ) -> Step:
+        """Take all these tasks on, or none. The reply is a tuple of their numbers, in order."""
+        self._lookup.may_submit(items, session)
+        self._hear(now, process, connection)
+        numbers = tuple([self._take_on(now, item, session) for item in items])
+        self._matching.settle(now)
+        return self._recorder.step(numbers)
+
+    def _take_on(self, now: Nanoseconds, item: NewTask, session: SessionId) -> TaskNumber:
+        if item.key is not None and item.key in self.state.keys:
+            known = self.state.tasks[self.state.keys[item.key]]
+            self._endings.subscribe(known, session)
+            return known.number
+        number = self._recorder.new_task()
+        due = item.due_at if item.due_at is not None and item.due_at > now else None
+        inputs = tuple(dict.fromkeys(item.inputs)) if item.inputs else ()
+        self._recorder.record(
+            e.TaskSubmitted(now, number, item.tag, item.payload, item.options, session, due, inputs, item.key)
+        )
         task = self.state.tasks[number]
         if due is not None:
             self.deadlines.set(Key(Due.TASK, number), due)
-        self._endings.fail_if_inputs_have(now, task)
+        if inputs:
+            self._endings.fail_if_inputs_have(now, task)
         self._recorder.touch(task)
-        self._matching.settle(now)
-        return self._recorder.step(number)
+        return number
 
     # --- leasing --------------------------------------------------------------------------
 
@@ -346,7 +399,7 @@ class Machine:
             self._recorder.record(e.LateAnswer(number))
             return self._recorder.step(False)
         self._leases.check_leased(task, attempt)
-        self._leases.succeed(now, task, value)
+        self._leases.succeed(now, task, value, attempt)
         self._matching.settle(now)
         return self._recorder.step(True)
 
@@ -409,39 +462,26 @@ class Machine:
 
     def cancel(self, now: Nanoseconds, number: TaskNumber, detail: str = "cancelled") -> Step:
         """Nobody wants the answer any more. The reply says whether it was still unfinished."""
-        task = self._lookup.task(number)
-        if task is None or task.state in FINISHED:
-            return self._recorder.step(False)
-        self._leases.cancel(now, task, detail)
-        self._matching.settle(now)
-        return self._recorder.step(True)
+        return self.interventions.cancel(now, number, detail)
 
     def retry(self, now: Nanoseconds, number: TaskNumber) -> Step:
         """Start a failed or cancelled task anew. The reply says whether that was possible."""
-        task = self._lookup.task(number)
-        if task is None or task.state not in (State.FAILED, State.CANCELLED):
-            return self._recorder.step(False)
-        if task.delivery is not Delivery.NONE or any(s not in self.state.tasks for s in task.inputs):
-            return self._recorder.step(False)
-        self._recorder.record(e.TaskRetried(now, number))
-        self._endings.fail_if_inputs_have(now, task)
-        self._recorder.touch(task)
-        self._matching.settle(now)
-        return self._recorder.step(True)
+        return self.interventions.retry(now, number)
 
     def forget(self, now: Nanoseconds, number: TaskNumber) -> Step:
         """Drop a task and its answer, delivered or not. An unfinished one is cancelled first.
 
-        The reply says whether it was there.
+        The reply says whether that was possible: not for a task with a key whose value others
+        still need.
         """
-        task = self._lookup.task(number)
-        if task is None:
-            return self._recorder.step(False)
-        if task.state in UNFINISHED:
-            self._leases.cancel(now, task, "forgotten")
-        self._endings.acknowledge(task)
-        self._matching.settle(now)
-        return self._recorder.step(True)
+        return self.interventions.forget(now, number)
+
+    def take_ended(self, number: ProcessId) -> list[tuple[TaskNumber, int]]:
+        """The attempts that this worker may still make, in vain: they were cancelled, or answered.
+
+        Each is told once.
+        """
+        return list(self._leases.ended.pop(number, {}).items())
 
     # --- collecting -----------------------------------------------------------------------
 
@@ -467,13 +507,13 @@ class Machine:
         via = self._hear(now, None, connection)
         tags = None if tag is None else frozenset({tag})
         view = self.state.finished.view(frozenset({session}), tags)
-        task = view.first()
-        if task is not None:
+        place = view.first()
+        if place is not None:
             if plain_only:
-                check_readable(task)
-            answer = self._endings.deliver(task)
+                check_readable(self._endings.task_of(place))
+            answer = self._endings.deliver(place)
             if final:
-                self._endings.acknowledge(task)
+                self._endings.acknowledge(place)
             return self._recorder.step(answer)
         if self.state.terminated:
             raise TaskManagerTermination
@@ -507,33 +547,7 @@ class Machine:
         """Give up a parked request. False: it was answered before."""
         return self._matching.withdraw(now, number)
 
-    # --- sessions and data --------------------------------------------------------------------
-
-    def open_session(self, now: Nanoseconds, name: str) -> Step:
-        """A new session. The reply is its number."""
-        number = SessionId(self.state.next_session)
-        self._recorder.record(e.SessionOpened(now, number, name))
-        return self._recorder.step(number)
-
-    def end_session(self, now: Nanoseconds, number: SessionId) -> Step:
-        """The session is over: its unfinished tasks are cancelled, its answers forgotten.
-
-        Whoever is parked for its answers is told.
-        """
-        if number == PUBLIC:
-            raise UnknownSession("the public session cannot be ended: it is everybody's")
-        self._lookup.session(number)
-        waiting = [want.id for want in self.result_wants if number in want.view.groups]
-        self._matching.refuse(now, waiting, lambda: UnknownSession(f"session {number} has ended"))
-        mine = [task for task in self.state.tasks.values() if task.session == number]
-        for task in mine:
-            if task.state in UNFINISHED:
-                self._leases.cancel(now, task, "its session has ended")
-        for task in mine:
-            self._endings.acknowledge(task)
-        self._recorder.record(e.SessionEnded(number))
-        self._matching.settle(now)
-        return self._recorder.step(None)
+    # --- data ---------------------------------------------------------------------------------
 
     def store_data(self, items: Mapping[str, Payload]) -> Step:
         """Store values under labels, all of them at once."""

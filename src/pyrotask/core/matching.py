@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyrotask.core.deadlines import Due, Key
 from pyrotask.core.endings import check_readable
-from pyrotask.core.model import Answer, Lease, Nanoseconds, ProcessId, State, WantId
+from pyrotask.core.model import Lease, Nanoseconds, ProcessId, State, Task, WantId
 from pyrotask.core.parking import Parking, Want
 from pyrotask.errors import PayloadError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyrotask.core.leases import Leases
     from pyrotask.core.liveness import Liveness
     from pyrotask.core.presence import Connection, Presence
-    from pyrotask.core.recorder import Recorder
+    from pyrotask.core.recorder import Recorder, Reply
 
 
 class Matching:
@@ -57,13 +57,14 @@ class Matching:
         via: Connection | None,
         plain_only: bool,
         timeout_at: Nanoseconds | None,
+        deliveries: int | None = None,
     ) -> WantId:
         """Hold a request that nothing suits, until something does."""
         number = WantId(self._next_want)
         self._next_want += 1
         speaker = via.process if process is None and via is not None else process
         connection = None if via is None else via.id
-        want = Want(number, caller, view, connection, process, speaker, plain_only)
+        want = Want(number, caller, view, connection, process, speaker, plain_only, deliveries)
         parking.park(want)
         if via is not None:
             via.wants[number] = None
@@ -95,8 +96,9 @@ class Matching:
         touched = self._recorder.touched
         while touched:
             lane = touched.pop()
-            while (task := lane.head) is not None:
-                parking = self.task_wants if task.state is State.WAITING else self.result_wants
+            while (head := lane.head) is not None:
+                waits = isinstance(head, Task) and head.state is State.WAITING
+                parking = self.task_wants if waits else self.result_wants
                 want = parking.oldest_over(lane) if parking else None
                 if want is None:
                     break
@@ -107,15 +109,17 @@ class Matching:
         via = None if want.connection is None else self._presence.connections[want.connection]
         return self._leases.hand_out(now, want.view, want.process, via)
 
-    def _answer_for(self, want: Want) -> Answer | Exception:
-        task = want.view.first()
-        assert task is not None, want
+    def _answer_for(self, want: Want) -> Reply:
+        if want.deliveries is not None:
+            return self._endings.deliver_many(want.view, want.deliveries)
+        place = want.view.first()
+        assert place is not None, want
         if want.plain_only:
             try:
-                check_readable(task)
+                check_readable(self._endings.task_of(place))
             except PayloadError as error:
                 return error
-        return self._endings.deliver(task)
+        return self._endings.deliver(place)
 
     def _find(self, number: WantId) -> tuple[Parking, Want] | None:
         for parking in (self.task_wants, self.result_wants):
@@ -124,9 +128,7 @@ class Matching:
                 return parking, want
         return None
 
-    def _answer(
-        self, now: Nanoseconds, parking: Parking, want: Want, reply: tuple[Lease, ...] | Answer | Exception
-    ) -> None:
+    def _answer(self, now: Nanoseconds, parking: Parking, want: Want, reply: Reply) -> None:
         self._unpark(now, parking, want)
         self._recorder.wakes.append((want.caller, reply))
 

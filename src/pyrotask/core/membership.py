@@ -17,6 +17,7 @@ from pyrotask.core.model import (
     Cause,
     ConnectionId,
     Delivery,
+    Ended,
     Holder,
     Kind,
     Limits,
@@ -25,6 +26,7 @@ from pyrotask.core.model import (
     Process,
     ProcessId,
     Schedule,
+    State,
     Task,
     TaskNumber,
 )
@@ -77,7 +79,7 @@ class Membership:
         via: Connection | None,
     ) -> ProcessId:
         """A new process."""
-        number = ProcessId(self._state.next_process)
+        number = self._recorder.new_process()
         self._recorder.record(e.ProcessRegistered(now, number, kind, period_ns, info, node, tags))
         self._liveness.admit(now, self._state.processes[number], via)
         return number
@@ -150,6 +152,7 @@ class Membership:
         parked = self._presence.processes[process.id].parked
         self._matching.refuse(now, parked, lambda: UnknownProcess(f"{why}: register again"))
         self._liveness.forget(process.id)
+        self._leases.ended.pop(process.id, None)
         self._matching.settle(now)
 
     # --- a new run ------------------------------------------------------------------------
@@ -171,6 +174,7 @@ class Membership:
                 limit = task.detail.leased_at + task.options.time_limit_ns
                 self._deadlines.set(Key(Due.TIME_LIMIT, number), limit)
         self._undo_public_deliveries()
+        self._keep_failures()
         self._matching.settle(now)
 
     def _undo_public_deliveries(self) -> None:
@@ -182,6 +186,22 @@ class Membership:
         lost = [t for t in tasks if t.delivery is Delivery.HANDED_OUT and t.session == PUBLIC]
         for task in sorted(lost, key=lambda task: task.order, reverse=True):
             self._endings.undo_delivery(task)
+
+    def _keep_failures(self) -> None:
+        """Those that were delivered and kept are looked after by nobody yet."""
+        kept = [task for task in self._state.tasks.values() if _is_kept(task)]
+        for task in sorted(kept, key=_ended_at):
+            self._endings.keep(task)
+
+
+def _is_kept(task: Task) -> bool:
+    delivered = task.delivery is Delivery.ACKNOWLEDGED and task.keyed is None
+    return delivered and task.state is State.FAILED
+
+
+def _ended_at(task: Task) -> Nanoseconds:
+    assert isinstance(task.detail, Ended), task.number
+    return task.detail.ended_at
 
 
 def _is_anonymous(task: Task) -> bool:

@@ -10,6 +10,7 @@ Instants and durations are ``int`` nanoseconds of core time (see `pyrotask.clock
 from __future__ import annotations
 
 import enum
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, NewType
 
@@ -113,6 +114,18 @@ class Options(NamedTuple):
 DEFAULT_OPTIONS = Options()
 
 
+class NewTask(NamedTuple):
+    """What a submit says about one task."""
+
+    tag: str
+    payload: Payload
+    options: Options = DEFAULT_OPTIONS
+    due_at: Nanoseconds | None = None
+    inputs: tuple[TaskNumber, ...] = ()
+    key: str | None = None
+    """Whoever submits the same key again gets the same task, and its answer."""
+
+
 class Holder(NamedTuple):
     """Who has a lease: a process, or (None) somebody known by a connection only."""
 
@@ -160,6 +173,7 @@ class Ended(NamedTuple):
     cause: Cause
     detail: str = ""
     failure: Failure | None = None
+    ended_at: Nanoseconds = 0
 
 
 Outcome = Success | Ended
@@ -182,6 +196,13 @@ class Answer(NamedTuple):
     task: TaskNumber
     tag: str
     outcome: Outcome
+
+
+class Delivered(NamedTuple):
+    """An answer on its way into a session. Its number says how far the client has come."""
+
+    delivery: int
+    answer: Answer
 
 
 class Counts(NamedTuple):
@@ -217,22 +238,45 @@ class Trouble:
     story: tuple[AttemptEnd, ...] = ()
 
 
-class Task:
+class Place:
+    """A place in line, and a session's claim to the answer: a task's own, or one more of a key."""
+
+    __slots__ = ("delivery", "lane", "next", "number", "order", "prev", "session", "tag")
+
+    def __init__(self, number: TaskNumber, tag: str, session: SessionId) -> None:
+        self.number = number
+        self.tag = tag
+        self.session = session
+        self.delivery = Delivery.NONE
+        # The place in a lane, kept by core.lanes alone.
+        self.lane: Lane | None = None
+        self.order = 0
+        self.prev: Place | None = None
+        self.next: Place | None = None
+
+
+@dataclass(slots=True)
+class Keyed:
+    """What a task with a key has beyond others."""
+
+    key: str
+    subscribers: dict[SessionId, Place] = field(default_factory=dict)
+    """The sessions that want its answer, besides its own."""
+
+
+class Task(Place):
     """One unit of work. ``state`` is the truth; every queue and counter is an index of it."""
 
     __slots__ = (
-        "attempt", "delivery", "dependents", "detail", "inputs", "lane", "next", "number", "options",
-        "order", "payload", "prev", "session", "state", "tag", "trouble",
+        "attempt", "dependents", "detail", "inputs", "keyed", "options", "payload", "state", "trouble",
     )  # fmt: skip
 
     def __init__(
         self, number: TaskNumber, tag: str, payload: Payload, options: Options, session: SessionId
     ) -> None:
-        self.number = number
-        self.tag = tag
+        super().__init__(number, tag, session)
         self.payload = payload
         self.options = options
-        self.session = session
         self.state = State.SCHEDULED
         self.detail: Schedule | Holder | Outcome | None = None
         """What belongs to the state: the schedule, the holder, or the outcome."""
@@ -240,15 +284,10 @@ class Task:
         """How often it was leased, never lowered."""
         self.trouble: Trouble | None = None
         """Its story, once there is one."""
-        self.delivery = Delivery.NONE
         self.inputs: tuple[TaskNumber, ...] = ()
         self.dependents: dict[TaskNumber, None] | None = None
         """Unfinished tasks that need this one's value."""
-        # The place in a lane, kept by core.lanes alone.
-        self.lane: Lane | None = None
-        self.order = 0
-        self.prev: Task | None = None
-        self.next: Task | None = None
+        self.keyed: Keyed | None = None
 
 
 class Kind(enum.Enum):
@@ -288,11 +327,19 @@ class Node:
 
 @dataclass(slots=True)
 class Session:
-    """Whose results a task's results are."""
+    """Whose results a task's results are, and what its client was told."""
 
     id: SessionId
     name: str
     opened_at: Nanoseconds
+    next_delivery: int = 1
+    # An index of the answers that are handed out and not taken over: their deliveries, in order.
+    # Ordered: the first of a plain dict is slow to find once many before it are gone.
+    handed_out: OrderedDict[TaskNumber, int] = field(default_factory=OrderedDict)
+    low_water: int = 0
+    """The client knows the replies to its calls up to this one."""
+    replies: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """By sequence number, what the calls after that were answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,3 +362,17 @@ class Limits:
     """Workers that a task may lose: nodes are preempted for reasons of their own."""
     max_waiting: int = 10_000_000
     """Unstarted tasks that the manager takes on: its memory is finite."""
+    max_keyed: int = 1_000_000
+    """Tasks with a key: each stays until somebody forgets it."""
+    max_sessions: int = 100_000
+    """Sessions: a client that opens one for each task would never notice."""
+    session_retention_ns: Nanoseconds = 14 * 24 * 3600 * SECOND
+    """How long a session may be without contact: a client may sleep over its holidays."""
+    max_unconfirmed: int = 100_000
+    """Replies, or deliveries, that a session's client has not said to have: it never will."""
+    max_reply_bytes: int = 64 * 1024 * 1024
+    """Values that go out together in a session: they have to fit into a message. One always goes."""
+    keep_failed_ns: Nanoseconds = 24 * 3600 * SECOND
+    """How long a failure of a session can be looked at, and retried, after its delivery."""
+    max_kept_failures: int = 10_000
+    """How many of them: the oldest go first."""

@@ -34,6 +34,8 @@ class Want:
     """Whose sign of life it is."""
     plain_only: bool = False
     """The caller reads plain payloads only."""
+    deliveries: int | None = None
+    """Up to how many numbered answers of a session it waits for; None: for one, without a number."""
 
 
 class Parking:

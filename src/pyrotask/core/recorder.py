@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pyrotask.core import events as e
 from pyrotask.core.events import Event
 from pyrotask.core.lanes import Lane
-from pyrotask.core.model import Answer, Lease, Task, WantId
+from pyrotask.core.model import Answer, Delivered, Lease, Place, ProcessId, TaskNumber, WantId
 from pyrotask.core.state import DurableState
+
+TASK_BLOCK = 10_000
+PROCESS_BLOCK = 1_000
+"""Numbers reserved at a time: each block costs one wait for the disk, each restart what is left of it."""
 
 
 class Parked(NamedTuple):
@@ -21,7 +26,8 @@ class Parked(NamedTuple):
     want: WantId
 
 
-Wake = tuple[object, "tuple[Lease, ...] | Answer | Exception"]
+Reply = tuple[Lease, ...] | Answer | list[Delivered] | Exception
+Wake = tuple[object, Reply]
 """A caller that was parked, and what it waited for."""
 
 
@@ -47,10 +53,24 @@ class Recorder:
         self.state.apply(event)
         self.events.append(event)
 
-    def touch(self, task: Task) -> None:
-        """The task came into a line: it may be what somebody is parked for."""
-        if task.lane is not None:
-            self.touched.append(task.lane)
+    def new_task(self) -> TaskNumber:
+        """A number that no task of this lineage ever had, or will have."""
+        number = self.state.next_task
+        if number >= self.state.reserved_tasks:
+            self.record(e.NumbersReserved(number + TASK_BLOCK, self.state.reserved_processes))
+        return TaskNumber(number)
+
+    def new_process(self) -> ProcessId:
+        """The same for a process."""
+        number = self.state.next_process
+        if number >= self.state.reserved_processes:
+            self.record(e.NumbersReserved(self.state.reserved_tasks, number + PROCESS_BLOCK))
+        return ProcessId(number)
+
+    def touch(self, place: Place) -> None:
+        """Something came into a line: it may be what somebody is parked for."""
+        if place.lane is not None:
+            self.touched.append(place.lane)
 
     def step(self, reply: object) -> Step:
         """End the command."""

@@ -11,12 +11,13 @@ To change what an event does, change its method here; there is one for each, in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyrotask.core import events as e
 from pyrotask.core.lanes import Lanes
 from pyrotask.core.model import (
+    FINISHED,
     PICKLE,
     PLAIN,
     PUBLIC,
@@ -26,10 +27,12 @@ from pyrotask.core.model import (
     Delivery,
     Ended,
     Holder,
+    Keyed,
     Nanoseconds,
     Node,
     NodeId,
     Payload,
+    Place,
     Process,
     ProcessId,
     Schedule,
@@ -74,16 +77,20 @@ class DurableState:
         self.next_process = 0
         self.next_node = 0
         self.next_session = PUBLIC + 1
+        self.reserved_tasks = 0
+        self.reserved_processes = 0
         self.late_answers = 0
         # Indexes of the above.
         self.waiting = Lanes()
         """Waiting tasks in line; the group is the format that one has to be able to read."""
         self.finished = Lanes()
         """Answers to be collected, in the order of completion; the group is the session."""
+        self._keys: dict[str, TaskNumber] = {}
         self._counts: dict[str, list[int]] = {}
         self._unstarted = 0
         changes: dict[type, Callable[[Any], None]] = {
             e.BrokerStarted: self._broker_started,
+            e.NumbersReserved: self._numbers_reserved,
             e.Terminated: self._terminated,
             e.TaskSubmitted: self._task_submitted,
             e.TaskDue: self._task_due,
@@ -99,6 +106,8 @@ class DurableState:
             e.TaskCancelled: self._task_cancelled,
             e.TaskRetried: self._task_retried,
             e.LateAnswer: self._late_answer,
+            e.TaskSubscribed: self._task_subscribed,
+            e.TaskUnsubscribed: self._task_unsubscribed,
             e.ResultDelivered: self._result_delivered,
             e.DeliveryUndone: self._delivery_undone,
             e.DeliveryAcknowledged: self._delivery_acknowledged,
@@ -110,6 +119,7 @@ class DurableState:
             e.NodeUnregistered: self._node_unregistered,
             e.SessionOpened: self._session_opened,
             e.SessionEnded: self._session_ended,
+            e.CallAnswered: self._call_answered,
             e.DataStored: self._data_stored,
             e.DataDeleted: self._data_deleted,
         }
@@ -131,6 +141,17 @@ class DurableState:
             {tag: numbers[k] for tag, numbers in self._counts.items()} for k in range(3)
         )
         return Counts(waiting, running, finished)
+
+    @property
+    def keys(self) -> Mapping[str, TaskNumber]:
+        """The tasks that have a key."""
+        return self._keys
+
+    def place_of(self, task: Task, session: SessionId) -> Place | None:
+        """The session's claim to the answer of the task, if it has (or had) one."""
+        if session == task.session:
+            return task
+        return None if task.keyed is None else task.keyed.subscribers.get(session)
 
     def value_of(self, number: TaskNumber) -> Payload:
         """The value of a task that succeeded."""
@@ -158,8 +179,11 @@ class DurableState:
         allowed = row.get(before)
         if allowed is None:
             raise BrokerBroken(f"{event!r} cannot happen to a task that is {_name(before)}")
-        if deliveries is not None and task is not None and task.delivery not in deliveries:
-            raise BrokerBroken(f"{event!r} cannot happen to an answer that is {task.delivery.value}")
+        if deliveries is not None and task is not None:
+            place = task if task.keyed is None else self._place(task, getattr(event, "session", None))
+            delivery = place.delivery
+            if delivery not in deliveries:
+                raise BrokerBroken(f"{event!r} cannot happen to an answer that is {delivery.value}")
         change(event)
         task = self.tasks.get(number)
         after = None if task is None else task.state
@@ -169,6 +193,12 @@ class DurableState:
     def _broker_started(self, event: e.BrokerStarted) -> None:
         self.lineage = event.lineage
         self.started_at = event.at
+        self.next_task = max(self.next_task, self.reserved_tasks)
+        self.next_process = max(self.next_process, self.reserved_processes)
+
+    def _numbers_reserved(self, event: e.NumbersReserved) -> None:
+        self.reserved_tasks = event.tasks
+        self.reserved_processes = event.processes
 
     def _terminated(self, event: e.Terminated) -> None:
         self.terminated = True
@@ -182,6 +212,9 @@ class DurableState:
         self.next_task = number + 1
         self._counts.setdefault(event.tag, [0, 0, 0])[0] += 1
         self._unstarted += 1
+        if event.key is not None:
+            task.keyed = Keyed(event.key)
+            self._keys[event.key] = number
         task.inputs = event.inputs
         unready = 0
         for source in event.inputs:
@@ -217,18 +250,20 @@ class DurableState:
     def _task_crashed(self, event: e.TaskCrashed) -> None:
         task = self.tasks[event.task]
         self._end_attempt(task, Cause.CRASHED, event.detail, event.at).crashes += 1
-        self._back_or_failed(task, Cause.CRASHED, event.detail, final=event.final)
+        self._back_or_failed(task, Cause.CRASHED, event)
 
     def _task_lost(self, event: e.TaskLost) -> None:
         task = self.tasks[event.task]
         self._end_attempt(task, Cause.LOST, event.detail, event.at).losses += 1
-        self._back_or_failed(task, Cause.LOST, event.detail, final=event.final)
+        self._back_or_failed(task, Cause.LOST, event)
 
     def _task_raised(self, event: e.TaskRaised) -> None:
         task = self.tasks[event.task]
         trouble = self._end_attempt(task, Cause.RAISED, event.failure.message, event.at)
         if event.retry_at is None:
-            self._finish(task, State.FAILED, Ended(Cause.RAISED, event.failure.message, event.failure))
+            self._finish(
+                task, State.FAILED, Ended(Cause.RAISED, event.failure.message, event.failure, event.at)
+            )
         else:
             trouble.retries += 1
             self._schedule_again(task, event.retry_at)
@@ -239,7 +274,7 @@ class DurableState:
         detail = f"attempt {task.attempt} ran longer than its limit of {limit_s:g} s"
         trouble = self._end_attempt(task, Cause.TIME_LIMIT, detail, event.at)
         if event.retry_at is None:
-            self._finish(task, State.FAILED, Ended(Cause.TIME_LIMIT, detail))
+            self._finish(task, State.FAILED, Ended(Cause.TIME_LIMIT, detail, None, event.at))
         else:
             trouble.retries += 1
             self._schedule_again(task, event.retry_at)
@@ -255,16 +290,20 @@ class DurableState:
     def _task_failed(self, event: e.TaskFailed) -> None:
         task = self.tasks[event.task]
         self._leave(task)
-        self._finish(task, State.FAILED, Ended(Cause.INPUT_FAILED, event.detail))
+        self._finish(task, State.FAILED, Ended(Cause.INPUT_FAILED, event.detail, None, event.at))
 
     def _task_cancelled(self, event: e.TaskCancelled) -> None:
         task = self.tasks[event.task]
         self._leave(task)
-        self._finish(task, State.CANCELLED, Ended(Cause.CANCELLED, event.detail))
+        self._finish(task, State.CANCELLED, Ended(Cause.CANCELLED, event.detail, None, event.at))
 
     def _task_retried(self, event: e.TaskRetried) -> None:
         task = self.tasks[event.task]
-        self.finished.remove(task)
+        for place in _places(task):
+            if place.delivery is Delivery.NONE:
+                self.finished.remove(place)
+        if task.session == PUBLIC or task.session in self.sessions:
+            task.delivery = Delivery.NONE  # a new generation, with an answer of its own
         if task.trouble is not None:
             task.trouble = Trouble(story=task.trouble.story)
         unready = 0
@@ -278,24 +317,42 @@ class DurableState:
     def _late_answer(self, event: e.LateAnswer) -> None:
         self.late_answers += 1
 
-    def _result_delivered(self, event: e.ResultDelivered) -> None:
+    def _task_subscribed(self, event: e.TaskSubscribed) -> None:
         task = self.tasks[event.task]
-        self.finished.remove(task)
-        task.delivery = Delivery.HANDED_OUT
+        place: Place = task
+        if event.session != task.session:
+            place = _keyed(task).subscribers[event.session] = Place(task.number, task.tag, event.session)
+        place.delivery = Delivery.NONE
+        if task.state in FINISHED:
+            self.finished.push_back(place, place.session, 0)
+
+    def _task_unsubscribed(self, event: e.TaskUnsubscribed) -> None:
+        self._end_delivery(self.tasks[event.task], event.session)
+
+    def _result_delivered(self, event: e.ResultDelivered) -> None:
+        place = self._place(self.tasks[event.task], event.session)
+        self.finished.remove(place)
+        place.delivery = Delivery.HANDED_OUT
+        if place.session != PUBLIC:
+            session = self.sessions[place.session]
+            session.handed_out[place.number] = session.next_delivery
+            session.next_delivery += 1
 
     def _delivery_undone(self, event: e.DeliveryUndone) -> None:
-        task = self.tasks[event.task]
-        task.delivery = Delivery.NONE
-        self.finished.push_front(task, task.session, 0)
+        place = self._place(self.tasks[event.task], event.session)
+        self._not_handed_out(place)
+        place.delivery = Delivery.NONE
+        self.finished.push_front(place, place.session, 0)
 
     def _delivery_acknowledged(self, event: e.DeliveryAcknowledged) -> None:
-        task = self.tasks[event.task]
-        if task.delivery is Delivery.NONE:  # it is not wanted
-            self.finished.remove(task)
-        task.delivery = Delivery.ACKNOWLEDGED
+        self._end_delivery(self.tasks[event.task], event.session)
 
     def _task_forgotten(self, event: e.TaskForgotten) -> None:
         task = self.tasks.pop(event.task)
+        if task.session != PUBLIC:
+            self._not_handed_out(task)
+        if task.keyed is not None:
+            del self._keys[task.keyed.key]
         numbers = self._counts[task.tag]
         numbers[2] -= 1
         if not any(numbers):
@@ -334,6 +391,14 @@ class DurableState:
 
     def _session_ended(self, event: e.SessionEnded) -> None:
         del self.sessions[event.session]
+
+    def _call_answered(self, event: e.CallAnswered) -> None:
+        session = self.sessions[event.session]
+        session.replies[event.sequence] = event.reply
+        if event.low_water > session.low_water:
+            session.low_water = event.low_water
+            for sequence in [n for n in session.replies if n <= event.low_water]:
+                del session.replies[sequence]
 
     def _data_stored(self, event: e.DataStored) -> None:
         self.data.update(event.items)
@@ -383,9 +448,9 @@ class DurableState:
         trouble.story += (AttemptEnd(holder.attempt, holder.process, cause, detail, at),)
         return trouble
 
-    def _back_or_failed(self, task: Task, cause: Cause, detail: str, *, final: bool) -> None:
-        if final:
-            self._finish(task, State.FAILED, Ended(cause, detail))
+    def _back_or_failed(self, task: Task, cause: Cause, event: e.TaskCrashed | e.TaskLost) -> None:
+        if event.final:
+            self._finish(task, State.FAILED, Ended(cause, event.detail, None, event.at))
         else:
             self._wait(task, front=True)
 
@@ -396,9 +461,33 @@ class DurableState:
     def _finish(self, task: Task, state: State, outcome: Success | Ended) -> None:
         self._move(task, state)
         task.detail = outcome
-        self.finished.push_back(task, task.session, 0)
+        if task.delivery is Delivery.NONE:
+            self.finished.push_back(task, task.session, 0)
+        if task.keyed is not None:
+            for place in task.keyed.subscribers.values():
+                self.finished.push_back(place, place.session, 0)
         for source in task.inputs:
             self._drop_dependent(source, task.number)
+
+    def _place(self, task: Task, session: SessionId | None) -> Place:
+        if session is None or session == task.session:
+            return task
+        return _keyed(task).subscribers[session]
+
+    def _end_delivery(self, task: Task, session: SessionId | None) -> None:
+        """The answer is with the session, or the session does not want it (any more)."""
+        place = self._place(task, session)
+        if place.delivery is Delivery.HANDED_OUT:
+            self._not_handed_out(place)
+        elif task.state in FINISHED:
+            self.finished.remove(place)
+        place.delivery = Delivery.ACKNOWLEDGED
+        if place is not task:
+            del _keyed(task).subscribers[place.session]
+
+    def _not_handed_out(self, place: Place) -> None:
+        if place.session in self.sessions:
+            self.sessions[place.session].handed_out.pop(place.number, None)
 
     def _add_dependent(self, source: TaskNumber, number: TaskNumber) -> None:
         dependents = self.tasks[source].dependents
@@ -421,6 +510,7 @@ class DurableState:
             "lineage": self.lineage,
             "terminated": self.terminated,
             "next": (self.next_task, self.next_process, self.next_node, self.next_session),
+            "reserved": (self.reserved_tasks, self.reserved_processes),
             "late_answers": self.late_answers,
             "tasks": {number: _task_image(task) for number, task in self.tasks.items()},
             "waiting": _line(self.waiting),
@@ -428,7 +518,10 @@ class DurableState:
             "processes": {p.id: (p.kind, p.period_ns, p.info, p.node, p.tags, p.registered_at, tuple(p.tasks))
                           for p in self.processes.values()},
             "nodes": {n.id: (n.period_ns, n.info, n.registered_at) for n in self.nodes.values()},
-            "sessions": {s.id: (s.name, s.opened_at) for s in self.sessions.values()},
+            "sessions": {s.id: (s.name, s.opened_at, s.next_delivery, list(s.handed_out.items()), s.low_water,
+                                dict(s.replies))
+                         for s in self.sessions.values()},
+            "keys": dict(self._keys),
             "data": dict(self.data),
             "counts": self.counts(),
         }  # fmt: skip
@@ -438,6 +531,16 @@ def schedule_of(task: Task) -> Schedule:
     """What a scheduled task waits for."""
     assert isinstance(task.detail, Schedule), task.number
     return task.detail
+
+
+def _keyed(task: Task) -> Keyed:
+    assert task.keyed is not None, task.number
+    return task.keyed
+
+
+def _places(task: Task) -> tuple[Place, ...]:
+    """All claims to its answer."""
+    return (task,) if task.keyed is None else (task, *task.keyed.subscribers.values())
 
 
 def _name(state: State | None) -> str:
@@ -450,9 +553,11 @@ def _task_image(task: Task) -> tuple[object, ...]:
         task.tag, task.payload, task.options, task.session, task.state, task.detail, task.attempt,
         (trouble.retries, trouble.crashes, trouble.losses, trouble.story), task.delivery, task.inputs,
         tuple(task.dependents or ()),
+        task.keyed and (task.keyed.key, [(p.session, p.delivery) for p in task.keyed.subscribers.values()]),
     )  # fmt: skip
 
 
-def _line(lanes: Lanes) -> list[TaskNumber]:
+def _line(lanes: Lanes) -> list[tuple[TaskNumber, SessionId]]:
     """All that stand in line, in the order in which they came."""
-    return [task.number for task in sorted((t for lane in lanes for t in lane), key=lambda t: t.order)]
+    places = sorted((place for lane in lanes for place in lane), key=lambda place: place.order)
+    return [(place.number, place.session) for place in places]

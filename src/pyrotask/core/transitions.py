@@ -43,13 +43,16 @@ _allow((S, W), e.TaskFailed, F)
 _allow((S, W, R), e.TaskCancelled, C)
 _allow((F, C), e.TaskRetried, W, S)
 _allow((None, S, W, R, OK, F, C), e.LateAnswer)
+_allow((S, W, R, OK, F, C), e.TaskSubscribed)
+_allow((S, W, R, OK, F, C), e.TaskUnsubscribed)
 _allow((OK, F, C), e.ResultDelivered)
 _allow((OK, F, C), e.DeliveryUndone)
 _allow((OK, F, C), e.DeliveryAcknowledged)
 _allow((OK, F, C), e.TaskForgotten, None)
 
 DELIVERIES: dict[type[e.TaskEvent], frozenset[Delivery]] = {
-    e.TaskRetried: frozenset({Delivery.NONE}),
+    e.TaskRetried: frozenset({Delivery.NONE, Delivery.ACKNOWLEDGED}),
+    e.TaskUnsubscribed: frozenset({Delivery.NONE, Delivery.HANDED_OUT}),
     e.ResultDelivered: frozenset({Delivery.NONE}),
     e.DeliveryUndone: frozenset({Delivery.HANDED_OUT}),
     e.DeliveryAcknowledged: frozenset({Delivery.NONE, Delivery.HANDED_OUT}),

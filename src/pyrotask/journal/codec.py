@@ -55,6 +55,10 @@ NUMBERS: dict[type[e.Event], int] = {
     e.SessionEnded: 27,
     e.DataStored: 28,
     e.DataDeleted: 29,
+    e.TaskSubscribed: 30,
+    e.TaskUnsubscribed: 31,
+    e.CallAnswered: 32,
+    e.NumbersReserved: 33,
 }
 
 VERSIONS: dict[type[e.Event], int] = {}
@@ -69,7 +73,7 @@ Upcaster = Callable[[list[Any]], list[Any]]
 UPCASTERS: dict[tuple[int, int], Upcaster] = {}
 """By type number and version: makes the fields of that version into those of the next."""
 
-SYNCED_AT_ONCE: frozenset[type[e.Event]] = frozenset({e.BrokerStarted})
+SYNCED_AT_ONCE: frozenset[type[e.Event]] = frozenset({e.BrokerStarted, e.NumbersReserved})
 """On disk before they count as durable, whatever the policy: others build on these numbers."""
 
 _BIG_INT = 1  # the extension type of whole numbers that msgpack has no room for

@@ -9,6 +9,7 @@ A record is a tuple: its kind, then fields. A field may be added at its end, if 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,10 +20,12 @@ from pyrotask.core.model import (
     Delivery,
     Ended,
     Holder,
+    Keyed,
     Kind,
     Node,
     Options,
     Payload,
+    Place,
     Process,
     Schedule,
     Session,
@@ -44,6 +47,8 @@ SCALARS = (
     "next_process",
     "next_node",
     "next_session",
+    "reserved_tasks",
+    "reserved_processes",
     "late_answers",
 )
 """The plain attributes of the state."""
@@ -56,12 +61,15 @@ FIELDS: dict[int, tuple[str, tuple[str, ...]]] = {
         "task",
         (
             "number", "tag", "payload", "options", "session", "state", "detail", "attempt", "trouble",
-            "delivery", "inputs", "dependents", "order", "in_line",
+            "delivery", "inputs", "dependents", "order", "in_line", "keyed",
         ),
     ),
     _PROCESS: ("process", ("id", "kind", "period_ns", "info", "node", "tags", "registered_at", "tasks")),
     _NODE: ("node", ("id", "period_ns", "info", "registered_at")),
-    _SESSION: ("session", ("id", "name", "opened_at")),
+    _SESSION: (
+        "session",
+        ("id", "name", "opened_at", "next_delivery", "handed_out", "low_water", "replies"),
+    ),
     _DATA: ("data", ("label", "value")),
 }  # fmt: skip
 """What each kind of record is called, and its fields, for people who read one."""
@@ -71,7 +79,7 @@ def records_of(state: DurableState) -> Iterator[Record]:
     """The whole state, record by record."""
     yield _STATE, {name: getattr(state, name) for name in SCALARS}
     for session in state.sessions.values():
-        yield _SESSION, session.id, session.name, session.opened_at
+        yield _record_of_session(session)
     for node in state.nodes.values():
         yield _NODE, node.id, node.period_ns, node.info, node.registered_at
     for p in state.processes.values():
@@ -91,6 +99,11 @@ def state_of(records: Iterable[Record]) -> DurableState:
     return loading.state
 
 
+def _record_of_session(s: Session) -> Record:
+    handed_out = tuple(s.handed_out.items())
+    return _SESSION, s.id, s.name, s.opened_at, s.next_delivery, handed_out, s.low_water, s.replies
+
+
 def _record_of_task(task: Task) -> Record:
     options = None if task.options == DEFAULT_OPTIONS else task.options
     trouble = task.trouble
@@ -99,8 +112,13 @@ def _record_of_task(task: Task) -> Record:
         task.attempt,
         None if trouble is None else (trouble.retries, trouble.crashes, trouble.losses, trouble.story),
         task.delivery, task.inputs, None if task.dependents is None else tuple(task.dependents), task.order,
-        task.lane is not None,
+        task.lane is not None, None if task.keyed is None else _keyed_fields(task.keyed),
     )  # fmt: skip
+
+
+def _keyed_fields(keyed: Keyed) -> tuple[Any, ...]:
+    places = keyed.subscribers.values()
+    return keyed.key, tuple((p.session, p.delivery, p.order, p.lane is not None) for p in places)
 
 
 class _Loading:
@@ -108,8 +126,8 @@ class _Loading:
 
     def __init__(self) -> None:
         self.state = DurableState()
-        self._placed: list[tuple[Task, bool]] = []
-        """Tasks that have a place number, and whether they stand in line."""
+        self._placed: list[tuple[Place, bool]] = []
+        """Places that have a number, and whether they stand in line."""
         self._details: dict[State, Reader] = {
             State.SCHEDULED: _reader(Schedule),
             State.WAITING: lambda _: None,
@@ -136,7 +154,7 @@ class _Loading:
         elif kind == _NODE:
             state.nodes[fields[0]] = Node(*fields)
         elif kind == _SESSION:
-            state.sessions[fields[0]] = Session(*fields)
+            state.sessions[fields[0]] = _session_of(*fields)
         elif kind == _DATA:
             state.data[fields[0]] = Payload(*fields[1])
         else:
@@ -158,6 +176,7 @@ class _Loading:
         dependents: tuple[Any, ...] | None,
         order: int,
         in_line: bool,  # noqa: FBT001 - a field of the record
+        keyed: tuple[Any, ...] | None = None,
     ) -> None:
         task = Task(number, tag, Payload(*payload), self._options(options), session)
         task.state = state = self._states[state_name]
@@ -172,30 +191,63 @@ class _Loading:
         self.state.tasks[number] = task
         if state is not State.SCHEDULED:
             self._placed.append((task, in_line))
+        if keyed is not None:
+            task.keyed = Keyed(
+                keyed[0], {session: self._claim(task, session, *r) for session, *r in keyed[1]}
+            )
+
+    def _claim(
+        self,
+        task: Task,
+        session: Any,
+        delivery: str,
+        order: int,
+        in_line: bool,  # noqa: FBT001 - a field of the record
+    ) -> Place:
+        place = Place(task.number, task.tag, session)
+        place.delivery = self._deliveries[delivery]
+        place.order = order
+        if task.state in FINISHED:
+            self._placed.append((place, in_line))
+        return place
 
     def line_up(self) -> None:
         """Put the tasks in line, and count them: what follows from the records."""
         state = self.state
-        for task, in_line in sorted(self._placed, key=lambda placed: placed[0].order):
-            if task.state in FINISHED:
-                lines = state.finished
-                lines.push_back(task, task.session, 0)
-            else:
+        for place, in_line in sorted(self._placed, key=lambda placed: placed[0].order):
+            if isinstance(place, Task) and place.state not in FINISHED:
                 lines = state.waiting
-                lines.push_back(task, state.format_of(task), task.options.priority)
+                lines.push_back(place, state.format_of(place), place.options.priority)
+            else:
+                lines = state.finished
+                lines.push_back(place, place.session, 0)
             if not in_line:  # it keeps its place number, in case it comes back
-                lines.remove(task)
+                lines.remove(place)
         _recount(state)
 
 
 def _recount(state: DurableState) -> None:
-    """Make the counters of a state anew."""
+    """Make the counters of a state anew, and its index of keys."""
+    keys = {task.keyed.key: number for number, task in state.tasks.items() if task.keyed is not None}
+    state._keys = keys  # noqa: SLF001 - nobody else has seen this state yet
     counts: dict[str, list[int]] = {}
     for task in state.tasks.values():
         column = 1 if task.state is State.RUNNING else 2 if task.state in FINISHED else 0
         counts.setdefault(task.tag, [0, 0, 0])[column] += 1
     state._counts = counts  # noqa: SLF001 - nobody else has seen this state yet
     state._unstarted = sum(numbers[0] for numbers in counts.values())  # noqa: SLF001
+
+
+def _session_of(
+    number: Any,
+    name: str,
+    opened_at: int,
+    next_delivery: int = 1,
+    handed_out: Any = (),
+    low_water: int = 0,
+    replies: Any = (),
+) -> Session:
+    return Session(number, name, opened_at, next_delivery, OrderedDict(handed_out), low_water, dict(replies))
 
 
 def _process_of(

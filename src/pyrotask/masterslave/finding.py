@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pyrotask.config import split_host_port
 from pyrotask.errors import BrokerNotFound, NameServerNotFound
 from pyrotask.masterslave.telling import say, slave_command
-from pyrotask.remote import discovery
+from pyrotask.remote.addresses import Address, answers
+from pyrotask.remote.name_server import lookup_name
 from pyrotask.remote.proxy import BulkProxy
 from pyrotask.remote.security import is_loopback
 
@@ -87,14 +88,14 @@ def _on_host(label: str | None, host: str, settings: Settings) -> BulkProxy:
 
 def _by_name_server(label: str, host: str, settings: Settings) -> str | None:
     try:
-        uri = discovery.lookup_name(label, replace(settings, name_server=host))
+        uri = lookup_name(label, replace(settings, name_server=host))
     except (NameServerNotFound, ValueError):
         return None
     return None if uri is None else uri.rpartition("@")[2]
 
 
 def _at_port(label: str | None, host: str, port: int, settings: Settings) -> BulkProxy | None:
-    if not discovery.answers(discovery.Address(host, port), settings.lookup_timeout_s):
+    if not answers(Address(host, port), settings.lookup_timeout_s):
         return None
     try:
         way = BulkProxy(_location(host, port), settings)

@@ -18,7 +18,7 @@ from pyrotask.masterslave.launching import LaunchedSlaves
 from pyrotask.masterslave.serving import NameServerUse, serve
 from pyrotask.masterslave.states import LIVE_STATES, data_label
 from pyrotask.masterslave.telling import Waits, about_this_process, say
-from pyrotask.remote import discovery
+from pyrotask.remote.name_server import locate_name_server
 from pyrotask.taskmanager import TaskManager
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class MasterProcess:
         if not self._uses_name_server:
             return None
         try:
-            return discovery.locate_name_server(self._settings)
+            return locate_name_server(self._settings)
         except ConnectError:
             return None
 

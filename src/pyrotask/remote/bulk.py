@@ -23,16 +23,24 @@ from pyrotask.core.explain import explain
 from pyrotask.core.machine import Machine, Step
 from pyrotask.core.model import SECOND, Kind, Nanoseconds, NodeId, Payload, ProcessId, TaskNumber
 from pyrotask.errors import BrokerBroken, Refused, TaskManagerTermination, UnknownProcess
+from pyrotask.journal import FileJournal
 from pyrotask.reference import Origin, Request, task_id
+from pyrotask.remote.bulk_clients import CLIENT_CALLS
 from pyrotask.remote.bulk_values import (
+    LONGEST_WAIT_S,
+    NOTHING,
+    PatientCaller,
     Result,
     durations_ns,
+    nothing,
     numbers,
     payload_from_wire,
     payload_to_wire,
     results_from_wire,
     tags_from_wire,
     task_to_wire,
+    text,
+    wait_ns,
 )
 
 if TYPE_CHECKING:
@@ -40,17 +48,11 @@ if TYPE_CHECKING:
     from pyrotask.core.events import Event
     from pyrotask.core.model import Lease
     from pyrotask.core.recorder import Wake
-    from pyrotask.journal import Ticket
+    from pyrotask.journal import Journal
 
 OBJECT_ID = "Pyrotask.Bulk"
 WIRE = 1
 """The version of this interface: both sides must have the same."""
-
-LONGEST_WAIT_S = 60.0
-"""How long an exchange may wait: whoever asks tells that it lives at least that often."""
-
-NOTHING = "nothing"
-"""The reply of an exchange without a task: not empty, since that would stand for a timeout."""
 
 
 # --- who is there -----------------------------------------------------------------------------
@@ -75,7 +77,7 @@ def hello(origin: Origin, *, label: str = "") -> Request:
 def register_node(origin: Origin, period_s: float, info: str) -> Request:
     """Register a supervisor that beats at least every ``period_s``; returns its node's number."""
     period_ns = durations_ns(period_s, "period_s")
-    about = _text(info, "info")
+    about = text(info, "info")
     return Request(
         lambda m, now, _: m.register_node(now, period_ns=period_ns, info=about, connection=origin.connection)
     )
@@ -90,7 +92,7 @@ def register_worker(
     """
     above = None if node is None else NodeId(numbers(node, "node"))
     period_ns = None if period_s is None else durations_ns(period_s, "period_s")
-    about, handled = _text(info, "info"), tags_from_wire(tags)
+    about, handled = text(info, "info"), tags_from_wire(tags)
     return Request(
         lambda m, now, _: m.register(
             now,
@@ -113,29 +115,29 @@ def beat(origin: Origin, node: int, alive: list[int]) -> Request:
 def child_exited(origin: Origin, process: int, begun: list[list[int]], detail: str) -> Request:
     """A child has ended; ``begun`` names each ``[task, attempt]`` that it had begun by then."""
     del origin
-    number, attempts, how = _process(process), _attempts(begun), _text(detail, "detail")
-    return Request(lambda m, now, _: m.child_exited(now, number, attempts, how), _nothing)
+    number, attempts, how = _process(process), _attempts(begun), text(detail, "detail")
+    return Request(lambda m, now, _: m.child_exited(now, number, attempts, how), nothing)
 
 
 def time_limit_reached(origin: Origin, process: int, task: int, attempt: int) -> Request:
     """A child's task ran too long: its lease ends now, before the child is killed."""
     del origin
     number, which, tried = _process(process), TaskNumber(numbers(task, "task")), numbers(attempt, "attempt")
-    return Request(lambda m, now, _: m.reach_time_limit(now, which, tried, number), _nothing)
+    return Request(lambda m, now, _: m.reach_time_limit(now, which, tried, number), nothing)
 
 
 def unregister_node(origin: Origin, node: int) -> Request:
     """A supervisor leaves. Its children, if there are any, are on their own."""
     del origin
     number = NodeId(numbers(node, "node"))
-    return Request(lambda m, _now, _: m.unregister_node(number), _nothing)
+    return Request(lambda m, _now, _: m.unregister_node(number), nothing)
 
 
 def unregister(origin: Origin, process: int) -> Request:
     """A worker leaves, or its supervisor says so; what it holds goes back to the front."""
     del origin
     number = _process(process)
-    return Request(lambda m, now, _: m.unregister(now, number), _nothing)
+    return Request(lambda m, now, _: m.unregister(now, number), nothing)
 
 
 def resume(origin: Origin, process: int, held: list[list[int]]) -> Request:
@@ -168,15 +170,17 @@ def exchange(
 
     Waits up to ``timeout_s`` (at most `LONGEST_WAIT_S`; 0: not at all) for the first task; if
     none comes, ``tasks`` is empty. ``tags`` None: those that the process registered with.
-    ``refused`` tells which results were not taken, and why; the others were.
+    ``refused`` tells which results were not taken, and why; the others were. ``ended``, if it is
+    there, tells which ``[task, attempt]`` of this worker are in vain by now.
 
     Raises, when every result has been looked at:
         UnknownProcess: the process is not registered (any more).
         TaskManagerTermination: there will be no more tasks.
     """
     number, handled = _process(process), tags_from_wire(tags)
-    most, wait_ns = numbers(count, "count"), _wait_ns(timeout_s)
+    most, patience_ns = numbers(count, "count"), wait_ns(timeout_s)
     handed_in, refused = results_from_wire(results), list[list[Any]]()
+    in_vain: list[tuple[TaskNumber, int]] = []
 
     def command(machine: Machine, now: Nanoseconds, caller: Caller | None) -> Step:
         done = _Steps()
@@ -186,6 +190,7 @@ def exchange(
                     done.add(_hand_in(machine, now, number, result, origin))
                 except Refused as error:
                     refused.append([result.task, str(error)])
+            in_vain.extend(machine.take_ended(number))
             return done.ended_by(_lease(machine, now, caller))
         except (UnknownProcess, TaskManagerTermination) as error:
             return done.ended_by(Step(error, (), ()))
@@ -207,15 +212,16 @@ def exchange(
             process=number,
             connection=origin.connection,
             count=most,
-            caller=None if caller is None else _PatientCaller(caller),
-            timeout_at=now + wait_ns,
+            caller=None if caller is None else PatientCaller(caller),
+            timeout_at=now + patience_ns,
         )
 
     def present(leases: Sequence[Lease] | str) -> dict[str, Any]:
         tasks = [] if isinstance(leases, str) else [task_to_wire(lease) for lease in leases]
-        return {"tasks": tasks, "refused": refused}
+        reply = {"tasks": tasks, "refused": refused}
+        return {**reply, "ended": list(map(list, in_vain))} if in_vain else reply
 
-    return Request(command, present, blocks=True, timeout=None if wait_ns and most else 0.0)
+    return Request(command, present, blocks=True, timeout=None if patience_ns and most else 0.0)
 
 
 def _hand_in(machine: Machine, now: Nanoseconds, process: ProcessId, result: Result, origin: Origin) -> Step:
@@ -252,19 +258,6 @@ class _Steps:
         return Step(NOTHING if last.reply == () else last.reply, self._events, self._wakes)
 
 
-class _PatientCaller:
-    """A caller to whom a wait in vain is no error."""
-
-    __slots__ = ("_caller",)
-
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-
-    def answer(self, reply: Any, ticket: Ticket) -> None:
-        """Pass the answer on."""
-        self._caller.answer(NOTHING if isinstance(reply, TimeoutError) else reply, ticket)
-
-
 # --- data, state and the end ------------------------------------------------------------------
 
 
@@ -273,27 +266,28 @@ def store_data(origin: Origin, items: dict[str, list[Any]]) -> Request:
     del origin
     if not isinstance(items, dict):
         raise TypeError(f"items must be a dict of payloads, not {type(items).__name__}")
-    values = {_text(label, "a label"): payload_from_wire(value) for label, value in items.items()}
-    return Request(lambda m, _now, _: m.store_data(values), _nothing)
+    values = {text(label, "a label"): payload_from_wire(value) for label, value in items.items()}
+    return Request(lambda m, _now, _: m.store_data(values), nothing)
 
 
 def retrieve_data(origin: Origin, label: str) -> Request:
     """The payload that is stored under that label."""
     del origin
-    name = _text(label, "label")
+    name = text(label, "label")
     return Request(lambda m, _now, _: m.retrieve_data(name), payload_to_wire)
 
 
 def delete_data(origin: Origin, label: str) -> Request:
     """Delete what is stored under that label."""
     del origin
-    name = _text(label, "label")
-    return Request(lambda m, _now, _: m.delete_data(name), _nothing)
+    name = text(label, "label")
+    return Request(lambda m, _now, _: m.delete_data(name), nothing)
 
 
-def status(origin: Origin, *, label: str = "") -> Request:
+def status(origin: Origin, *, label: str = "", journal: Journal | None = None) -> Request:
     """What there is at one moment: tasks, processes, nodes, and why something waits."""
     del origin
+    kept = journal_status(journal)
     return Request(
         lambda m, now, _: {
             "label": label,
@@ -301,6 +295,7 @@ def status(origin: Origin, *, label: str = "") -> Request:
             "version": pyrotask.__version__,
             "started_at": m.state.started_at / SECOND,
             "terminated": m.state.terminated,
+            "journal": kept,
             "tasks": {state: dict(counts) for state, counts in m.state.counts()._asdict().items()},
             "late_answers": m.state.late_answers,
             "processes": [_process_status(m, now, number) for number in m.state.processes],
@@ -308,6 +303,19 @@ def status(origin: Origin, *, label: str = "") -> Request:
             "explanations": [explanation.sentence for explanation in explain(m, now)],
         }
     )
+
+
+def journal_status(journal: Journal | None) -> dict[str, Any] | None:
+    """Where events are kept, and what of it can be lost; None: in memory. Asks the disk."""
+    if not isinstance(journal, FileJournal):
+        return None
+    return {
+        "path": str(journal.path),
+        "policy": journal.policy.value,
+        "can_lose": journal.policy.can_lose,
+        "bytes": journal.size,
+        "has_room": journal.has_room,
+    }
 
 
 def _process_status(machine: Machine, now: Nanoseconds, number: ProcessId) -> dict[str, Any]:
@@ -339,12 +347,12 @@ def _node_status(machine: Machine, now: Nanoseconds, number: NodeId) -> dict[str
 def terminate(origin: Origin) -> Request:
     """See `TaskManager.terminate`."""
     del origin
-    return Request(lambda m, now, _: m.terminate(now), _nothing)
+    return Request(lambda m, now, _: m.terminate(now), nothing)
 
 
 Call = Callable[..., Request]
 
-CALLS: Mapping[str, Call] = {
+_WORKERS_CALLS: Mapping[str, Call] = {
     call.__name__: call
     for call in (
         hello,
@@ -364,25 +372,22 @@ CALLS: Mapping[str, Call] = {
         terminate,
     )
 }
+
+CALLS: Mapping[str, Call] = {**_WORKERS_CALLS, **CLIENT_CALLS}
 """All calls by name, for a broker without a label."""
 
 
-def service(label: str) -> dict[str, Call]:
-    """All calls by name, for the broker of that label."""
-    return {**CALLS, "hello": partial(hello, label=label), "status": partial(status, label=label)}
+def service(label: str, journal: Journal | None = None) -> dict[str, Call]:
+    """All calls by name, for the broker of that label and journal."""
+    return {
+        **CALLS,
+        "hello": partial(hello, label=label),
+        "status": partial(status, label=label, journal=journal),
+        "submit": partial(CALLS["submit"], journal=journal),
+    }
 
 
 # --- arguments --------------------------------------------------------------------------------
-
-
-def _nothing(_: object) -> None:
-    return None
-
-
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
-    return value
 
 
 def _process(value: object) -> ProcessId:
@@ -399,10 +404,6 @@ def _attempts(pairs: object) -> dict[TaskNumber, int]:
     if not isinstance(pairs, list | tuple):
         raise TypeError(f"attempts must be a list of [task, attempt], not {type(pairs).__name__}")
     return {TaskNumber(numbers(task, "task")): numbers(attempt, "attempt") for task, attempt in pairs}
-
-
-def _wait_ns(timeout_s: object) -> Nanoseconds:
-    return 0 if timeout_s == 0 else min(durations_ns(timeout_s, "timeout_s"), int(LONGEST_WAIT_S * SECOND))
 
 
 __all__ = ["CALLS", "LONGEST_WAIT_S", "OBJECT_ID", "WIRE", "Payload", "service"]

@@ -7,9 +7,45 @@ say. The worker's side of the same is `pyrotask.worker.running`.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyrotask.core.model import SECOND, Cause, Failure, Lease, Nanoseconds, Payload, TaskNumber
+from pyrotask.core.model import (
+    SECOND,
+    Cause,
+    Delivered,
+    Failure,
+    Lease,
+    Nanoseconds,
+    Payload,
+    SessionId,
+    State,
+    Success,
+    TaskNumber,
+)
+from pyrotask.core.selection import Selection, TaskInfo
+
+if TYPE_CHECKING:
+    from pyrotask.callers import Caller
+    from pyrotask.journal import Ticket
+
+LONGEST_WAIT_S = 60.0
+"""How long a call may wait: whoever asks tells that it lives at least that often."""
+
+NOTHING = "nothing"
+"""The reply of a call that waited in vain: not empty, since that would stand for a timeout."""
+
+
+class PatientCaller:
+    """A caller to whom a wait in vain is no error."""
+
+    __slots__ = ("_caller",)
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def answer(self, reply: Any, ticket: Ticket) -> None:
+        """Pass the answer on."""
+        self._caller.answer(NOTHING if isinstance(reply, TimeoutError) else reply, ticket)
 
 
 class Result(NamedTuple):
@@ -107,3 +143,101 @@ def durations_ns(seconds: object, what: str) -> Nanoseconds:
     if not isinstance(seconds, int | float) or not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"{what} must be a finite number of seconds greater than 0, not {seconds!r}")
     return max(1, int(seconds * SECOND))
+
+
+def wait_ns(timeout_s: object) -> Nanoseconds:
+    """Read how long a call may wait: bounded, and 0 for not at all."""
+    return 0 if timeout_s == 0 else min(durations_ns(timeout_s, "timeout_s"), int(LONGEST_WAIT_S * SECOND))
+
+
+def text(value: object, what: str) -> str:
+    """Read a text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
+    return value
+
+
+def nothing(_: object) -> None:
+    """The reply to a call that has none."""
+    return
+
+
+# --- collecting, listing --------------------------------------------------------------------------
+
+
+def delivery_to_wire(delivered: Delivered) -> list[Any]:
+    """An answer: ``[delivery, task, tag, outcome]``.
+
+    The outcome is ``["value", payload]``, ``["error", payload, traceback, type_names, message]``
+    or ``["ended", cause, detail]``.
+    """
+    delivery, (task, tag, outcome) = delivered
+    if isinstance(outcome, Success):
+        told: list[Any] = ["value", payload_to_wire(outcome.value)]
+    elif (failure := outcome.failure) is not None:
+        told = [
+            "error",
+            payload_to_wire(failure.error),
+            failure.traceback,
+            list(failure.type_names),
+            failure.message,
+        ]
+    else:
+        told = ["ended", outcome.cause.value, outcome.detail]
+    return [delivery, task, tag, told]
+
+
+def selection_from_wire(which: object) -> Selection:
+    """Read which tasks are meant: a dict of ``tasks``, ``states``, ``tag`` and ``session``.
+
+    Raises:
+        TypeError, ValueError: it is not that.
+    """
+    if not isinstance(which, dict):
+        raise TypeError(f"a selection must be a dict, not {type(which).__name__}")
+    said = {name: value for name, value in which.items() if value is not None}
+    tasks, states = said.pop("tasks", None), said.pop("states", None)
+    tag, session = said.pop("tag", None), said.pop("session", None)
+    if said:
+        raise ValueError(f"a selection has tasks, states, tag and session, but no {next(iter(said))!r}")
+    return Selection(
+        None if tasks is None else tuple(TaskNumber(numbers(task, "a task")) for task in tasks),
+        None if states is None else frozenset(map(State, states)),
+        None if tag is None else text(tag, "tag"),
+        None if session is None else SessionId(numbers(session, "session")),
+    )
+
+
+def info_to_wire(info: TaskInfo) -> dict[str, Any]:
+    """All about a task; instants in seconds since 1970, in the broker's time."""
+    ended = info.ended
+    return {
+        "task": info.number,
+        "tag": info.tag,
+        "state": info.state.value,
+        "session": info.session,
+        "key": info.key,
+        "priority": info.priority,
+        "attempt": info.attempt,
+        "retries": info.retries,
+        "crashes": info.crashes,
+        "losses": info.losses,
+        "story": [
+            {
+                "attempt": end.attempt,
+                "process": end.process,
+                "cause": end.cause.value,
+                "detail": end.detail,
+                "ended_at": end.ended_at / SECOND,
+            }
+            for end in info.story
+        ],
+        "process": info.process,
+        "leased_at": None if info.leased_at is None else info.leased_at / SECOND,
+        "due_at": None if info.due_at is None else info.due_at / SECOND,
+        "unready_inputs": info.unready,
+        "cause": None if ended is None else ended.cause.value,
+        "detail": None if ended is None else ended.detail,
+        "ended_at": None if ended is None else ended.ended_at / SECOND,
+        "delivery": info.delivery.value,
+    }

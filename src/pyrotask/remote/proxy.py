@@ -31,7 +31,7 @@ from pyrotask.errors import (
     KeyRequired,
     VersionMismatch,
 )
-from pyrotask.remote import bulk, discovery
+from pyrotask.remote import bulk, discovery, labels
 from pyrotask.remote.auth import AUTH_OBJECT, PROVE
 from pyrotask.remote.os_sockets import notice_dead_peers
 from pyrotask.remote.security import ClientProof, load_key, new_nonce
@@ -40,7 +40,7 @@ from pyrotask.wire_errors import from_builtin
 if TYPE_CHECKING:
     import threading
 
-    from pyrotask.remote.discovery import Address
+    from pyrotask.remote.addresses import Address
 
 CALL_TIMEOUT_S = 30.0
 """How long a call that does not wait may take before the broker counts as gone: it may be
@@ -182,7 +182,7 @@ def connect(
     address = discovery.find(where, chosen)
     label = address.label or _label_at(address, chosen)
     proxy = TaskManagerProxy(
-        f"PYRO:{discovery.object_name(label)}@{address.location}",
+        f"PYRO:{labels.object_name(label)}@{address.location}",
         address.key_file,
         key_is_a_must=_key_is_a_must(address),
     )

@@ -18,7 +18,9 @@ import Pyro5.nameserver
 
 from pyrotask.config import Settings, split_host_port
 from pyrotask.errors import LabelHeld, NameServerNotFound
-from pyrotask.remote.discovery import ConnectionFile, is_live, object_name, register_name, unregister_name
+from pyrotask.remote.connection_file import ConnectionFile
+from pyrotask.remote.labels import object_name
+from pyrotask.remote.name_server import is_live, register_name, unregister_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

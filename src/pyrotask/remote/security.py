@@ -19,7 +19,7 @@ The key is 32 random bytes in a file that only its owner can read. It never trav
 The proof says who opened the connection. It does not encrypt what follows, and cannot stop
 somebody who changes packets on the way: on a network like that, use TLS or an SSH tunnel.
 
-Nothing here opens a connection; only the functions about files touch the disk.
+Nothing here opens a connection; only the functions about the key file touch the disk (by `private_files`).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ import ipaddress
 import os
 import secrets
 import shlex
-import stat
 from pathlib import Path
 
 from pyrotask.errors import AuthenticationFailed, KeyRequired
+from pyrotask.remote.private_files import make_private_directories, read_private, write_new_private
 
 KEY_BYTES = 32
 NONCE_BYTES = 32
@@ -56,8 +56,8 @@ def create_key(path: Path) -> bytes:
         FileExistsError: if the file exists already; it is left as it is.
     """
     key = secrets.token_bytes(KEY_BYTES)
-    _make_private_directories(path.parent)
-    new = _write_new_private(path.parent, key.hex().encode() + b"\n")
+    make_private_directories(path.parent)
+    new = write_new_private(path.parent, key.hex().encode() + b"\n")
     try:
         os.link(new, path)  # unlike a rename, it never replaces a key that somebody uses
     except FileExistsError:
@@ -78,7 +78,7 @@ def load_key(path: Path) -> bytes:
             text has the command that repairs it.
     """
     try:
-        text = _read_private(path)
+        text = read_private(path)
     except FileNotFoundError:
         raise KeyRequired(
             f"there is no key file {path}: copy the broker's file to it "
@@ -276,104 +276,3 @@ def require_key_for(host: str, key: bytes | None, *, insecure: bool, label: str 
         f"whoever gets there could run code on your workers. Type `{command} --key-file FILE` (the file is "
         f"made if it is missing), or `{command} --insecure` if you trust everybody on that network"
     )
-
-
-# ---------------------------------------------------------------- files and directories of one's own
-
-
-def private_directory(path: Path) -> Path:
-    """Return the directory, made with mode 700 if it is missing.
-
-    Raises:
-        PermissionError: as `check_private_directory`.
-    """
-    _make_private_directories(path)
-    check_private_directory(path)
-    return path
-
-
-def check_private_directory(path: Path) -> None:
-    """Return if nobody else can read the directory, or put something in its place.
-
-    Raises:
-        FileNotFoundError: if it does not exist.
-        PermissionError: if it is no directory, is somebody else's, is open to others, or its
-            parent lets others replace it. The text has the command that repairs it.
-    """
-    found = path.lstat()  # not stat: a link could be somebody else's, and lead anywhere
-    if not stat.S_ISDIR(found.st_mode):
-        raise PermissionError(
-            f"{path} is no directory; move it away (`mv {_quoted(path)} {_quoted(path)}.old`), "
-            f"or name another place in PYROTASK_RUNTIME_DIR"
-        )
-    _refuse_other_owner(path, found)
-    _refuse_open_to_others(path, found, "700")
-    above = path.parent.stat()
-    replaceable = above.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not above.st_mode & stat.S_ISVTX
-    if os.name == "posix" and (replaceable or above.st_uid not in {0, os.geteuid()}):
-        raise PermissionError(
-            f"others could replace {path}, since they can write in {path.parent}; "
-            f"`chmod go-w {_quoted(path.parent)}`, or name another place in PYROTASK_RUNTIME_DIR"
-        )
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file with mode 600, so that a reader sees the old content or the new one, never a part."""
-    new = _write_new_private(path.parent, content)
-    try:
-        new.replace(path)
-    except BaseException:
-        new.unlink()
-        raise
-
-
-def _write_new_private(directory: Path, content: bytes) -> Path:
-    path = directory / f".new-{secrets.token_hex(8)}"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-    except BaseException:
-        path.unlink()
-        raise
-    return path
-
-
-def _read_private(path: Path) -> bytes:
-    # What is checked is what was opened, so nobody can exchange it in between; and not
-    # blocking, so that a pipe in its place does not hang us.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise PermissionError(f"{path} is no regular file; name another with --key-file")
-        _refuse_other_owner(path, found)
-        _refuse_open_to_others(path, found, "600")
-        return file.read(4096)
-
-
-def _make_private_directories(path: Path) -> None:
-    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
-    for directory in reversed(missing):
-        directory.mkdir(mode=0o700, exist_ok=True)
-
-
-def _refuse_other_owner(path: Path, found: os.stat_result) -> None:
-    if os.name == "posix" and found.st_uid != os.geteuid():
-        raise PermissionError(
-            f"{path} belongs to user {found.st_uid}, not to you (user {os.geteuid()}); "
-            f"`sudo chown {os.geteuid()} {_quoted(path)}` if it should, or use one of your own"
-        )
-
-
-def _refuse_open_to_others(path: Path, found: os.stat_result, mode: str) -> None:
-    if os.name == "posix" and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise PermissionError(
-            f"{path} is open to others (mode {stat.S_IMODE(found.st_mode):o}); `chmod {mode} {_quoted(path)}`"
-        )
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))

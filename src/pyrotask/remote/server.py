@@ -20,9 +20,11 @@ from pyrotask import reference
 from pyrotask.config import Settings
 from pyrotask.errors import BrokerBroken
 from pyrotask.remote import bulk
+from pyrotask.remote.addresses import Address
+from pyrotask.remote.connection_file import ConnectionFile
 from pyrotask.remote.daemon import PyroDaemon
-from pyrotask.remote.discovery import Address, ConnectionFile, object_name
 from pyrotask.remote.hub import Hub
+from pyrotask.remote.labels import object_name
 from pyrotask.remote.os_sockets import listen
 from pyrotask.remote.registration import NameServerUse, Registration
 from pyrotask.remote.security import load_or_create_key, require_key_for
@@ -45,7 +47,8 @@ class Server:
     own, none of which keeps the interpreter alive. Its methods may be called from any thread.
 
     Stopping is not terminating: whoever waits sees a broken connection. Call ``terminate`` of
-    the task manager before, if they are to go home.
+    the task manager before, if they are to go home. With a journal, do not: our own workers
+    and clients look for the next run, and go on there.
 
     Args:
         task_manager: what is served; None: a new one, with the settings.
@@ -59,6 +62,10 @@ class Server:
             fail; "start": or start one; "off": do not ask for it.
         connection_file: whether to leave a connection file, by which this user's processes
             find the broker.
+        journal: the folder in which the new task manager keeps its state; see `TaskManager`.
+
+    Raises:
+        JournalError: the journal cannot be used: held by another broker, or damaged.
     """
 
     def __init__(
@@ -73,11 +80,14 @@ class Server:
         insecure: bool = False,
         name_server: NameServerUse = "auto",
         connection_file: bool = True,
+        journal: str | os.PathLike[str] | None = None,
     ) -> None:
+        if task_manager is not None and journal is not None:
+            raise ValueError("the task manager has its journal already: give it to one of the two")
         self.label = label
         self._name = object_name(label)
         self._owns_task_manager = task_manager is None
-        self.task_manager = task_manager or TaskManager(settings)
+        self.task_manager = task_manager or TaskManager(settings, journal=journal)
         self.settings = settings or self.task_manager.broker.settings
         self.host = host
         self._port = port
@@ -107,31 +117,14 @@ class Server:
         """
         if self._hub is not None:
             raise RuntimeError("a server can be started once: make another")
-        key = None if self._key_file is None else load_or_create_key(self._key_file)
-        require_key_for(self.host, key, insecure=self._insecure, label=self.label)
-        engine = self.task_manager.broker.engine
-        services = {
-            self._name: Service(reference.CALLS),
-            bulk.OBJECT_ID: Service(bulk.service(self.label), OWN_SERIALIZER, is_opaque=True),
-        }
-        listener = listen(self.host, self._port)
-        self._port = listener.getsockname()[1]
-        hub = Hub(engine, self.settings, self.label, key, services)
         try:
-            hub.daemon = self.daemon = PyroDaemon(hub, listener, self.address, services, self.stop)
-            self.daemon.register(self.task_manager, self._name)
-            hub.start(listener)
-        except BaseException:
-            listener.close()
-            hub.loop.close()
-            raise
-        self._hub = hub
-        try:
+            self._listen()
             self._enter()
         except BaseException:
             self.stop(0.0)
+            self._let_go()
             raise
-        engine.on_broken(self._break)
+        self.task_manager.broker.engine.on_broken(self._break)
         return self
 
     def stop(self, timeout_s: float = STOP_S) -> None:
@@ -142,14 +135,16 @@ class Server:
         with self._stopping:
             if self._hub is None or self._stopped.is_set():
                 return
+            if self._owns_task_manager:
+                # Nobody is lost for a connection that we close ourselves.
+                self.task_manager.broker.engine.watchdog.stop()
             if self._registration is not None:
                 leave_within(LEAVE_S, self._registration)
             self._hub.stop(timeout_s)
             self._stopped.set()
         self.daemon.close()
         self.daemon.unregister(self._name)
-        if self._owns_task_manager:
-            self.task_manager.close()
+        self._let_go()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Block until the server is stopped; False if the timeout has passed before.
@@ -196,6 +191,31 @@ class Server:
         return () if self._registration is None else self._registration.warnings
 
     # --- inside -----------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        key = None if self._key_file is None else load_or_create_key(self._key_file)
+        require_key_for(self.host, key, insecure=self._insecure, label=self.label)
+        engine = self.task_manager.broker.engine
+        services = {
+            self._name: Service(reference.CALLS),
+            bulk.OBJECT_ID: Service(bulk.service(self.label, engine.journal), OWN_SERIALIZER, is_opaque=True),
+        }
+        listener = listen(self.host, self._port)
+        self._port = listener.getsockname()[1]
+        hub = Hub(engine, self.settings, self.label, key, services)
+        try:
+            hub.daemon = self.daemon = PyroDaemon(hub, listener, self.address, services, self.stop)
+            self.daemon.register(self.task_manager, self._name)
+            hub.start(listener)
+        except BaseException:
+            listener.close()
+            hub.loop.close()
+            raise
+        self._hub = hub
+
+    def _let_go(self) -> None:
+        if self._owns_task_manager:
+            self.task_manager.close()
 
     def _enter(self) -> None:
         file = ConnectionFile(

@@ -17,8 +17,9 @@ import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyrotask.broker import undoing
+from pyrotask.core.endings import size_of as answer_size
 from pyrotask.core.machine import Parked
-from pyrotask.core.model import Answer, Lease, Payload, Success, TaskNumber, WantId
+from pyrotask.core.model import Answer, Delivered, Lease, Payload, TaskNumber, WantId
 from pyrotask.engine import Command
 from pyrotask.errors import TaskRaisedException
 from pyrotask.reference import Request
@@ -247,22 +248,28 @@ class Turn:
 
     def _send(self) -> None:
         assert self._outcome is not None
-        if self._handed_out:
-            # First, so that who has seen the answer finds it collected.
-            if self._connection.is_open:
-                self._acknowledge()
-            else:
-                self.undo()
+        if not self._connection.is_open:
+            self.undo()
+        elif self._acknowledge():
+            self._hub.engine.journal.on_durable(self._hub.engine.journal.newest, self._durable)
+            return
+        self._handed_out.clear()
+        self._hub.unsent.discard(self)
         if not self._header.is_oneway:
             self._connection.reply(self._header, self._outcome.data, self._outcome.flags)
         self._connection.over(self)
 
-    def _acknowledge(self) -> None:
-        replies, self._handed_out = self._handed_out, []
-        self._hub.unsent.discard(self)
-        for reply in replies:
-            if isinstance(reply, Answer):
-                self._hub.engine.execute(acknowledging(reply.task))
+    def _acknowledge(self) -> bool:
+        """Answers count as collected, and durably so, before they are sent. False: there are none.
+
+        So who has seen one finds it collected, and a broker that dies just then never hands it
+        out a second time: at most once.
+        """
+        answers = [reply for reply in self._handed_out if isinstance(reply, Answer)]
+        for answer in answers:
+            self._hub.engine.execute(acknowledging(answer.task))
+        self._handed_out = [reply for reply in self._handed_out if not isinstance(reply, Answer)]
+        return bool(answers)
 
 
 def acknowledging(task: TaskNumber) -> Command:
@@ -282,7 +289,9 @@ def size_of(reply: Any) -> int:
     if isinstance(reply, Payload):
         return reply.nbytes
     if isinstance(reply, Answer):
-        return reply.outcome.value.nbytes if isinstance(reply.outcome, Success) else 0
+        return answer_size(reply)
+    if isinstance(reply, list) and reply and isinstance(reply[0], Delivered):
+        return sum(answer_size(one.answer) for one in reply)
     if isinstance(reply, tuple) and reply and isinstance(reply[0], Lease):
         return sum(lease.payload.nbytes for lease in reply)
     return 0

@@ -15,27 +15,44 @@ from types import FrameType
 from pyrotask.worker.supervisor import Supervisor
 
 
-def drain_at_signals(supervisor: Supervisor) -> None:
+class EndingSignals:
+    """The signals that told a supervisor to end.
+
+    Attributes:
+        count: how many have come; counted before the supervisor is told.
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self.count = 0
+
+    def take(self) -> None:
+        """One has come: the first drains, any other stops."""
+        self.count += 1
+        if self.count == 1:
+            self._supervisor.drain()
+        else:
+            self._supervisor.stop()
+
+
+def drain_at_signals(supervisor: Supervisor) -> EndingSignals:
     """SIGTERM or Ctrl-C drains the supervisor, a second one stops it. From the main thread only."""
+    signals = EndingSignals(supervisor)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _nothing)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    threading.Thread(target=_listen, args=(reading, supervisor), name="pyrotask-signals", daemon=True).start()
+    threading.Thread(target=_listen, args=(reading, signals), name="pyrotask-signals", daemon=True).start()
+    return signals
 
 
 def _nothing(_signal: int, _frame: FrameType | None) -> None:
     """Instead of ending the process; `_listen` does what is to be done."""
 
 
-def _listen(reading: int, supervisor: Supervisor) -> None:
-    told = 0
+def _listen(reading: int, signals: EndingSignals) -> None:
     while True:
         for number in os.read(reading, 64):
             if number in (signal.SIGTERM, signal.SIGINT):
-                told += 1
-                if told == 1:
-                    supervisor.drain()
-                else:
-                    supervisor.stop()
+                signals.take()

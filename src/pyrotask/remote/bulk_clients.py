@@ -1,0 +1,280 @@
+"""The bulk calls of our own clients and of the command line: sessions, tasks, interventions.
+
+These are part of the table of `pyrotask.remote.bulk`, and its rules hold here too. What each
+call takes, and every reply to it, stands in docs/protocol.md.
+
+A call that changes something carries the client's session, the number of the call in it, and
+the number up to which the client has the replies. So it can be repeated when a reply was lost:
+it is done once. See `pyrotask.core.sessions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pyrotask.core.interventions import NO_MORE
+from pyrotask.core.machine import Machine, Step
+from pyrotask.core.model import Delivered, Nanoseconds, SessionId, TaskNumber
+from pyrotask.core.selection import Selection, info_of, select
+from pyrotask.errors import QueueFull, UnknownTask
+from pyrotask.reference import Origin, Request
+from pyrotask.remote.bulk_submit import new_tasks_from_wire
+from pyrotask.remote.bulk_values import (
+    NOTHING,
+    PatientCaller,
+    delivery_to_wire,
+    info_to_wire,
+    nothing,
+    numbers,
+    selection_from_wire,
+    tags_from_wire,
+    text,
+    wait_ns,
+)
+
+if TYPE_CHECKING:
+    from pyrotask.callers import Caller
+    from pyrotask.journal import Journal
+
+LONGEST_PAGE = 1000
+"""Tasks that one call lists, or changes: more would hold up everybody else."""
+
+
+# --- sessions ---------------------------------------------------------------------------------
+
+
+def open_session(origin: Origin, name: str) -> Request:
+    """Open the session of that name, or take it up again if it is open; returns its number."""
+    del origin
+    called = text(name, "name")
+    if not called:
+        raise ValueError("a session needs a name: one that no other client uses")
+    return Request(lambda m, now, _: m.sessions.open_named(now, called))
+
+
+def close_session(origin: Origin, session: int) -> Request:
+    """End the session: its client has all it wants. Its unfinished tasks are cancelled."""
+    del origin
+    number = _session(session)
+    return Request(lambda m, now, _: m.sessions.end(now, number), nothing)
+
+
+def submit(
+    origin: Origin,
+    session: int,
+    sequence: int,
+    low_water: int,
+    items: list[list[Any]],
+    *,
+    journal: Journal | None = None,
+) -> Request:
+    """Take on all these tasks, or none; returns their numbers, in order."""
+    new = new_tasks_from_wire(items)
+
+    def take_on(machine: Machine, now: Nanoseconds, number: SessionId) -> Step:
+        if journal is not None and not journal.has_room:
+            raise QueueFull(
+                "the disk of the broker's journal is full, up to its reserve: free some room there, then "
+                "submit again"
+            )
+        tasks = [task.at(now) for task in new]
+        return machine.submit_many(now, tasks, session=number, connection=origin.connection)
+
+    return _once(session, sequence, low_water, take_on, list)
+
+
+def collect(
+    origin: Origin,
+    session: int,
+    taken_over: int,
+    count: int,
+    timeout_s: float,
+    received: int | None = None,
+    tags: list[str] | None = None,
+) -> Request:
+    """Take up to ``count`` answers of the session, waiting up to ``timeout_s`` for the first.
+
+    Deliveries up to ``taken_over`` never come again; those after ``received`` (None: the same)
+    come again, before new ones.
+    """
+    number, up_to = _session(session), numbers(taken_over, "taken_over")
+    has = None if received is None else numbers(received, "received")
+    most, patience_ns, wanted = numbers(count, "count"), wait_ns(timeout_s), tags_from_wire(tags)
+
+    def command(machine: Machine, now: Nanoseconds, caller: Caller | None) -> Step:
+        step = machine.sessions.collect(
+            now,
+            number,
+            count=most,
+            taken_over=up_to,
+            received=has,
+            tags=wanted,
+            connection=origin.connection,
+            caller=None if caller is None else PatientCaller(caller),
+            timeout_at=now + patience_ns,
+        )
+        return step if step.reply else step._replace(reply=NOTHING)
+
+    def present(reply: list[Delivered] | str) -> dict[str, Any]:
+        return {"deliveries": [] if isinstance(reply, str) else [delivery_to_wire(one) for one in reply]}
+
+    return Request(command, present, blocks=True, timeout=None if patience_ns and most else 0.0)
+
+
+# --- looking at tasks ---------------------------------------------------------------------------
+
+
+def tasks(origin: Origin, which: dict[str, Any], limit: int = 100, after: int | None = None) -> Request:
+    """List tasks of a selection, with their stories, in the order of their numbers."""
+    del origin
+    selection, most, start = selection_from_wire(which), _page(limit), _after(after)
+
+    def read(machine: Machine, _now: Nanoseconds, _: Caller | None) -> dict[str, Any]:
+        page = select(machine.state, selection, limit=most, after=start)
+        return {"tasks": [info_to_wire(info_of(task)) for task in page.tasks], "next": page.go_on_after}
+
+    return Request(read)
+
+
+def task(origin: Origin, number: int) -> Request:
+    """All about one task, but for its payload and its value."""
+    del origin
+    wanted = TaskNumber(numbers(number, "number"))
+
+    def read(machine: Machine, _now: Nanoseconds, _: Caller | None) -> dict[str, Any]:
+        found = select(machine.state, Selection(numbers=(wanted,)), limit=1).tasks
+        if not found:
+            known = (
+                "was collected, or forgotten" if wanted < machine.state.next_task else "was never given out"
+            )
+            raise UnknownTask(f"there is no task {wanted}: it {known}")
+        return info_to_wire(info_of(found[0]))
+
+    return Request(read)
+
+
+# --- interventions ------------------------------------------------------------------------------
+
+
+def cancel(
+    origin: Origin,
+    which: dict[str, Any],
+    detail: str = "cancelled",
+    limit: int = LONGEST_PAGE,
+    after: int | None = None,
+    call: list[int] | None = None,
+) -> Request:
+    """Cancel the unfinished tasks of a selection; who runs one is told at its next contact."""
+    del origin
+    selection, why, most, start = _some(which), text(detail, "detail"), _page(limit), _after(after)
+    return _intervene(
+        call,
+        lambda m, now, _: m.interventions.cancel_many(now, selection, why, limit=most, after=start),
+    )
+
+
+def retry(
+    origin: Origin,
+    which: dict[str, Any],
+    limit: int = LONGEST_PAGE,
+    after: int | None = None,
+    call: list[int] | None = None,
+) -> Request:
+    """Start the failed and cancelled tasks of a selection anew, where that is possible."""
+    del origin
+    selection, most, start = _some(which), _page(limit), _after(after)
+    return _intervene(
+        call, lambda m, now, _: m.interventions.retry_many(now, selection, limit=most, after=start)
+    )
+
+
+def forget(
+    origin: Origin,
+    which: dict[str, Any],
+    limit: int = LONGEST_PAGE,
+    after: int | None = None,
+    call: list[int] | None = None,
+) -> Request:
+    """Drop the finished tasks of a selection, but none whose answer another session awaits."""
+    del origin
+    selection, most, start = _some(which), _page(limit), _after(after)
+    return _intervene(
+        call,
+        lambda m, now, session: m.interventions.forget_many(
+            now, selection, limit=most, after=start, session=session
+        ),
+    )
+
+
+Call = Callable[..., Request]
+
+CLIENT_CALLS: Mapping[str, Call] = {
+    call.__name__: call
+    for call in (
+        open_session,
+        close_session,
+        submit,
+        collect,
+        tasks,
+        task,
+        cancel,
+        retry,
+        forget,
+    )
+}
+"""What `bulk.CALLS` has of these."""
+
+
+# --- how ----------------------------------------------------------------------------------------
+
+Change = Callable[[Machine, Nanoseconds, SessionId | None], Step]
+
+
+def _intervene(call: list[int] | None, change: Change) -> Request:
+    """Do it; as the numbered call of a session, if the client says so."""
+    if call is None:
+        return Request(lambda m, now, _: change(m, now, None), _page_to_wire)
+    try:
+        session, sequence, low_water = call
+    except (TypeError, ValueError):
+        raise TypeError(f"call must be [session, sequence, low_water], not {call!r}") from None
+    return _once(session, sequence, low_water, change, _page_to_wire)
+
+
+def _once(
+    session: object,
+    sequence: object,
+    low_water: object,
+    change: Callable[[Machine, Nanoseconds, SessionId], Step],
+    present: Callable[[tuple[int, ...]], Any],
+) -> Request:
+    number = _session(session)
+    which, known = numbers(sequence, "sequence"), numbers(low_water, "low_water")
+    return Request(
+        lambda m, now, _: m.sessions.once(now, number, which, known, lambda: change(m, now, number)), present
+    )
+
+
+def _page_to_wire(reply: tuple[int, ...]) -> dict[str, Any]:
+    go_on_after, *done = reply
+    return {"tasks": done, "next": None if go_on_after == NO_MORE else go_on_after}
+
+
+def _some(which: object) -> Selection:
+    selection = selection_from_wire(which)
+    if selection == Selection():
+        raise ValueError("say which tasks: by their numbers, states, tag or session; {} would be all of them")
+    return selection
+
+
+def _session(value: object) -> SessionId:
+    return SessionId(numbers(value, "session"))
+
+
+def _page(value: object) -> int:
+    return min(numbers(value, "limit"), LONGEST_PAGE)
+
+
+def _after(value: object) -> int:
+    return -1 if value is None else numbers(value, "after")
