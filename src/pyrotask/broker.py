@@ -13,6 +13,7 @@ is given up in one place, `_Asking.abandon`.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -24,11 +25,14 @@ from typing import Any, TypeVar
 from pyrotask.callers import Caller, Hand, ThreadCaller
 from pyrotask.clock import Clock, SystemClock
 from pyrotask.config import Settings
+from pyrotask.core.explain import explain
 from pyrotask.core.machine import Machine, Parked, Step
 from pyrotask.core.model import Answer, Nanoseconds
 from pyrotask.engine import Command, Done, Engine, undoing
 from pyrotask.errors import BrokerBroken, TaskRaisedException
 from pyrotask.journal import Journal, MemoryJournal, Opened, Policy, Ticket, open_journal
+
+log = logging.getLogger("pyrotask.broker")
 
 Request = Callable[[Machine, Nanoseconds, "Caller | None"], Step]
 """A command that may park its caller; with None for a caller, it never does."""
@@ -107,13 +111,16 @@ class Broker:
         timeout: float | None = None,
         alive: Callable[[], bool] | None = None,
         present: Callable[[Any], T] = _as_it_is,
+        *,
+        says_why: bool = False,
     ) -> T:
         """Run a request, block until it is answered, and return what ``present`` makes of it.
 
         ``timeout`` is in seconds; None: no limit; 0: do not wait. ``alive`` tells whether
         the client that this thread serves is still there; it is asked once a second, and
         before the answer is presented. When ``present`` raises `TaskRaisedException`, that is
-        the answer; when it raises anything else, the answer stays.
+        the answer; when it raises anything else, the answer stays. ``says_why``: a wait of more
+        than ``explain_after_s`` logs a warning that says what the tasks wait for.
 
         Raises:
             TimeoutError: nothing came.
@@ -127,7 +134,7 @@ class Broker:
         asking = _Asking(self.engine, request, may_wait=timeout is None or timeout > 0)
         try:
             self._waiting.add(asking.caller)
-            reply = self._reply(asking, timeout, alive)
+            reply = self._reply(asking, timeout, alive, says_why=says_why)
             self._waiting.remove(asking.caller)
             if not isinstance(reply, Exception):
                 value = present(reply)
@@ -152,11 +159,13 @@ class Broker:
         self._run(lambda: self.engine.execute(lambda _m, _now: None))  # whatever was put off
         self.engine.journal.close()
 
-    def _reply(self, asking: _Asking, timeout: float | None, alive: Callable[[], bool] | None) -> Any:
+    def _reply(
+        self, asking: _Asking, timeout: float | None, alive: Callable[[], bool] | None, *, says_why: bool
+    ) -> Any:
         """The answer to the request; an exception if nothing was handed out."""
         done = self._run(lambda: self._durable(asking.begin()))
         if isinstance(done.reply, Parked):
-            answered = _wait_at_gate(asking.caller, timeout, alive)
+            answered = self._wait(asking.caller, timeout, alive, says_why=says_why)
             if not answered and self._run(asking.withdraw):
                 return TimeoutError(f"nothing came within {timeout:g} s")
             done = self._run(lambda: self._durable(asking.answer()))
@@ -165,6 +174,19 @@ class Broker:
         if alive is not None and not isinstance(done.reply, Exception) and not alive():
             raise ConnectionAbortedError("the client is gone")
         return done.reply
+
+    def _wait(
+        self, caller: ThreadCaller, timeout: float | None, alive: Callable[[], bool] | None, *, says_why: bool
+    ) -> bool:
+        patience_s = self.settings.explain_after_s
+        if says_why and (timeout is None or timeout > patience_s):
+            if _wait_at_gate(caller, patience_s, alive):
+                return True
+            sentences: list[str] | None = self.call(lambda m, now: [one.sentence for one in explain(m, now)])
+            for sentence in sentences or ():
+                log.warning("%s", sentence)
+            timeout = None if timeout is None else timeout - patience_s
+        return _wait_at_gate(caller, timeout, alive)
 
     def _durable(self, done: Done) -> Done:
         if not isinstance(done.reply, Parked):

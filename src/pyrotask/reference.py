@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pyrotask import payload
+from pyrotask.core.explain import explain as explanations
 from pyrotask.core.machine import Machine, Step
 from pyrotask.core.model import (
     SECOND,
@@ -99,6 +100,8 @@ class Request(NamedTuple):
     """Whether it may have to wait; the others ignore the caller."""
     timeout: float | None = None
     """Seconds; None: no limit; 0: do not wait."""
+    is_for_result: bool = False
+    """Whether a master waits for it, who wants to know why it takes long."""
 
 
 # --- processes ------------------------------------------------------------------------------
@@ -160,6 +163,12 @@ def numberOfTasks(origin: Origin) -> Request:
     """See `TaskManager.numberOfTasks`."""
     del origin
     return Request(lambda m, _now, _: tuple(dict(counts) for counts in m.state.counts()))
+
+
+def explain(origin: Origin) -> Request:
+    """See `TaskManager.explain`."""
+    del origin
+    return Request(lambda m, now, _: [one.sentence for one in explanations(m, now)])
 
 
 def addTaskRequest(
@@ -270,7 +279,7 @@ def getAnyResult(origin: Origin, timeout: float | None = None) -> Request:
     def present(answer: Answer) -> object:
         return task_id(answer.tag, answer.task), answer.tag, result_of(answer, origin)
 
-    return Request(_collecting(origin, None), present, blocks=True, timeout=_timeout(timeout))
+    return Request(_collecting(origin, None), present, True, _timeout(timeout), is_for_result=True)
 
 
 def getResultWithTag(origin: Origin, tag: str, timeout: float | None = None) -> Request:
@@ -279,7 +288,7 @@ def getResultWithTag(origin: Origin, tag: str, timeout: float | None = None) -> 
     def present(answer: Answer) -> object:
         return task_id(answer.tag, answer.task), result_of(answer, origin)
 
-    return Request(_collecting(origin, _tag(tag)), present, blocks=True, timeout=_timeout(timeout))
+    return Request(_collecting(origin, _tag(tag)), present, True, _timeout(timeout), is_for_result=True)
 
 
 def _collecting(origin: Origin, tag: str | None) -> Callable[[Machine, Nanoseconds, Caller | None], Step]:
@@ -331,6 +340,7 @@ CALLS: dict[str, Callable[..., Request]] = {
         activeProcesses,
         activeProcessInfo,
         numberOfTasks,
+        explain,
         addTaskRequest,
         getAnyTask,
         getTaskWithTag,

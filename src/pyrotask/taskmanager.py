@@ -148,6 +148,11 @@ class TaskManager:
         )
 
     @_exposed
+    def explain(self) -> list[str]:
+        """Why what waits waits: "3 tasks tagged sqrt wait; none of 4 workers has a handler for it"."""
+        return cast("list[str]", self._do(reference.explain))
+
+    @_exposed
     def addTaskRequest(
         self,
         tag: str,
@@ -309,7 +314,10 @@ class TaskManager:
 
     def _serve(self, request: Request, alive: Callable[[], bool] | None) -> Any:
         if request.blocks:
-            return self.broker.ask(request.command, request.timeout, alive, request.present)
+            says_why = request.is_for_result and alive is None
+            return self.broker.ask(
+                request.command, request.timeout, alive, request.present, says_why=says_why
+            )
         return self.broker.call(lambda m, now: request.command(m, now, None), request.present)
 
     def _visitor(self, client: Any) -> Visitor:

@@ -153,7 +153,7 @@ def test_a_refusal_says_where_in_the_value_the_stranger_is(value: Any, where: st
         (np.float64(1), r"a subclass of float: pass float\(\.\.\.\)"),
         (np.arange(3), r"pass \.tolist\(\)"),
         (Point(1, 2), r"a subclass of tuple: pass tuple\(\.\.\.\)"),
-        (object(), "for anything else use pyrotask's own client"),
+        (object(), "for anything else use a master in the manager's process"),
     ],
     ids=str,
 )
@@ -189,7 +189,7 @@ def decode_tag_of_a_tuple() -> Any:
 
 
 def test_a_pickle_is_never_read_as_plain() -> None:
-    with pytest.raises(PayloadError, match="not plain .*use pyrotask's own client"):
+    with pytest.raises(PayloadError, match="not plain .*use pyrotask's own worker"):
         decode_plain(encode_pickle(Bomb(SystemExit(1))))
 
 

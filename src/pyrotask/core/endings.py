@@ -241,5 +241,5 @@ def check_readable(task: Task) -> None:
     if isinstance(outcome, Success) and outcome.value.format != PLAIN:
         raise PayloadError(
             f"the result of {name_of(task)} is a Python object that plain Pyro proxies cannot carry; "
-            "collect it with pyrotask's own client, or in the manager's process. It stays there"
+            "collect it in the manager's own process (TaskManager, or MasterProcess). It stays there"
         )

@@ -36,8 +36,8 @@ class FolderLock:
             holder = _holder(self._fd)
             os.close(self._fd)
             raise JournalHeld(
-                f"the journal {path.parent} is in use by {holder}. One broker writes to a journal: stop that "
-                f"one (pyrotask stop), or give this one a journal of its own"
+                f"the journal {path.parent} is in use by {holder}. One broker writes to a journal: end that "
+                "process (Ctrl-C or SIGTERM), or give this one a journal of its own"
             ) from error
         text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         os.ftruncate(self._fd, 0)

@@ -41,7 +41,8 @@ def decode_plain(payload: Payload) -> Any:
         return unpack(payload)
     raise PayloadError(
         f"this value is not plain (its format is {payload.format!r}), and a plain Pyro proxy can only be "
-        f"given plain values: use pyrotask's own client or worker for it, or send it as {PLAIN_TYPES}"
+        f"given plain values: use pyrotask's own worker, or a master in the manager's process, for it, or "
+        f"send it as {PLAIN_TYPES}"
     )
 
 
@@ -284,7 +285,7 @@ def _blame(value: object, what: str, reason: NotPlain) -> str:
         return (
             f"{where(what, path)}: {type_name(kind)} is not a plain value{_advice(item)}. "
             f"Plain Pyro proxies can pass {PLAIN_TYPES}; "
-            "for anything else use pyrotask's own client and worker, which pickle"
+            "for anything else use a master in the manager's process, and pyrotask's workers, which pickle"
         )
     return f"{what}: {type_name(type(value))} holds something that is not a plain value"
 

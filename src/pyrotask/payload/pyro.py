@@ -72,7 +72,7 @@ def to_wire(value: Any, serializer: str, what: str = "value") -> Any:
         path, reason = refusal
         raise PayloadError(
             f"{where(what, path)}: {reason} with Pyro's {serializer} serializer. Change the value, "
-            "set another serializer in Pyro5.config.SERIALIZER, or use pyrotask's own client"
+            "set another serializer in Pyro5.config.SERIALIZER, or collect it in the manager's own process"
         )
     return value
 

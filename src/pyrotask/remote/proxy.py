@@ -10,10 +10,12 @@ thread at a time, as every Pyro proxy.
 
 from __future__ import annotations
 
+import logging
 import random
 import shlex
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,6 +24,7 @@ import Pyro5.errors
 from Pyro5.client import Proxy
 
 import pyrotask
+from pyrotask import reference
 from pyrotask.config import Settings
 from pyrotask.errors import (
     AuthenticationFailed,
@@ -31,6 +34,7 @@ from pyrotask.errors import (
     KeyRequired,
     VersionMismatch,
 )
+from pyrotask.payload import from_wire
 from pyrotask.remote import bulk, discovery, labels
 from pyrotask.remote.auth import AUTH_OBJECT, PROVE
 from pyrotask.remote.os_sockets import notice_dead_peers
@@ -41,6 +45,10 @@ if TYPE_CHECKING:
     import threading
 
     from pyrotask.remote.addresses import Address
+
+log = logging.getLogger("pyrotask.proxy")
+
+GETS_OF_RESULTS = frozenset({"getAnyResult", "getResultWithTag"})
 
 CALL_TIMEOUT_S = 30.0
 """How long a call that does not wait may take before the broker counts as gone: it may be
@@ -153,8 +161,44 @@ class TaskManagerProxy(_KeyedProxy):
     """A Pyro proxy for a `TaskManager`: all its methods, with our own errors.
 
     From `connect`. It can be pickled and copied, connects anew after a broken connection, and
-    then raises Pyro's own ``CommunicationError`` for the call that it broke in.
+    then raises Pyro's own ``CommunicationError`` for the call that it broke in. A wait for a
+    result of more than ``explain_after_s`` logs a warning that says what the tasks wait for.
     """
+
+    _pyrotask_explain_after_s = 5.0  # `connect` has it from the settings; a copy makes do with this
+
+    def _pyroInvoke(  # noqa: N802 - Pyro's name
+        self,
+        methodname: str,
+        vargs: Any,
+        kwargs: Any,
+        flags: int = 0,
+        objectId: str | None = None,  # noqa: N803
+    ) -> Any:
+        invoke = partial(super()._pyroInvoke, methodname, flags=flags, objectId=objectId)
+        if methodname not in GETS_OF_RESULTS or flags or objectId is not None:
+            return self._revived(invoke(vargs, kwargs))
+        try:
+            asked = reference.signature(methodname).bind(*vargs, **kwargs).arguments
+            timeout, patience_s = asked.get("timeout"), self._pyrotask_explain_after_s
+            if not (timeout is None or timeout > patience_s):
+                return self._revived(invoke(vargs, kwargs))
+        except TypeError:  # the broker tells what is wrong
+            return self._revived(invoke(vargs, kwargs))
+        try:
+            return self._revived(invoke((), asked | {"timeout": patience_s}))
+        except TimeoutError:
+            for sentence in self.explain() if "explain" in self._pyroMethods else ():
+                log.warning("%s", sentence)
+        left_s = None if timeout is None else timeout - patience_s
+        try:
+            return self._revived(invoke((), asked | {"timeout": left_s}))
+        except TimeoutError:
+            raise TimeoutError(f"nothing came within {timeout:g} s") from None
+
+    def _revived(self, result: Any) -> Any:
+        """Bytes, which serpent carries as a dict, are bytes again."""
+        return from_wire(result, self._pyroSerializer or Pyro5.config.SERIALIZER)
 
 
 def connect(
@@ -186,6 +230,7 @@ def connect(
         address.key_file,
         key_is_a_must=_key_is_a_must(address),
     )
+    object.__setattr__(proxy, "_pyrotask_explain_after_s", chosen.explain_after_s)
     proxy._pyroSerializer = serializer  # noqa: SLF001 - Pyro's public names look like this
     proxy._pyroTimeout = timeout_s  # noqa: SLF001
     try:

@@ -186,7 +186,7 @@ class _Reviver(SerializerBase):  # type: ignore[misc] # Pyro5 has no types
                 return _stand_in(kind, data)
         raise ValueError(
             f"a value of class {kind!r} cannot be taken: a Pyro proxy carries plain Python values only "
-            "(and built-in exceptions). Convert it before, or use pyrotask's own client"
+            "(and built-in exceptions). Convert it before, or use a master in the manager's own process"
         )
 
 
