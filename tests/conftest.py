@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import uuid
@@ -50,12 +51,22 @@ def nothing_left_behind() -> Iterator[None]:
         pytest.fail("the test left behind, and did not stop:\n" + "\n".join(stories), pytrace=False)
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the tests' homes will be. None is made here: on a slow disk that is most of a small test."""
+    base = tmp_path_factory.mktemp("homes")
+    return (base / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(nothing_left_behind: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(
+    nothing_left_behind: None, homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No setting of the machine or its user reaches a test; its files go to its own folder.
 
     Processes that the test starts inherit this. A test may set what it needs on top.
     """
+    home = next(homes)
     for name in [name for name in os.environ if name.startswith("PYROTASK_")]:
         monkeypatch.delenv(name)
     folders = {
@@ -68,5 +79,4 @@ def clean_environment(nothing_left_behind: None, tmp_path: Path, monkeypatch: py
         "XDG_CACHE_HOME": "cache",
     }
     for variable, folder in folders.items():
-        monkeypatch.setenv(variable, str(tmp_path / ".home" / folder))
-    (tmp_path / ".home" / "run").mkdir(parents=True, mode=0o700)
+        monkeypatch.setenv(variable, str(home / folder))

@@ -14,6 +14,8 @@ from pyrotask.demo.analysis import Report
 from pyrotask.demo.master import Outcome
 from tests.cli import commands
 
+pytestmark = pytest.mark.slow  # real processes, and real silences
+
 FEW = ("--tasks", "60", "--workers", "2")
 
 

@@ -28,6 +28,8 @@ from tests.taskmanager.houses import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow  # real processes, and real silences
+
 CLIENT = Path(__file__).parent / "scripts" / "plain_client.py"
 GRACE_S = 0.3
 

@@ -22,6 +22,8 @@ from tests.taskmanager.houses import House, eventually, in_background, refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.slow  # real processes, and real silences
+
 PERIOD_S = 0.2
 SERVE = Path(__file__).parent / "scripts" / "serve_stock.py"
 

@@ -25,6 +25,9 @@ from tests.worker.nodes import PATIENCE_S, Broker, Node, Rendezvous, closing_all
 # --- computing ------------------------------------------------------------------------------------
 
 
+pytestmark = pytest.mark.slow  # real processes, and real silences
+
+
 def test_tasks_are_computed(broker: Broker, tasks: Path) -> None:
     with Node(broker.address, tasks, count=2):
         for x in range(20):

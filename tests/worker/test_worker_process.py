@@ -14,6 +14,8 @@ import pytest
 
 from tests.worker.nodes import PATIENCE_S, Broker, Rendezvous, WorkerProcess, closing_all, wait_until_gone
 
+pytestmark = pytest.mark.slow  # real processes, and real silences
+
 TETHERED_PARENT = """
 import subprocess, sys, time
 command = [sys.executable, "-m", "pyrotask.worker", *sys.argv[1:]]
