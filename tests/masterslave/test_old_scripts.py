@@ -24,8 +24,7 @@ class Master(MasterProcess):
         self.sums = {}
 
     def run(self):
-        matrix = N.arange(12.)
-        matrix.shape = (4, 3)
+        matrix = N.reshape(N.arange(12.), (4, 3))
         state_id = self.setGlobalState(matrix=matrix, factor=2.)
         for i in range(5):
             # There is no row 4: this one raises an exception
