@@ -279,7 +279,9 @@ def getAnyResult(origin: Origin, timeout: float | None = None) -> Request:
     def present(answer: Answer) -> object:
         return task_id(answer.tag, answer.task), answer.tag, result_of(answer, origin)
 
-    return Request(_collecting(origin, None), present, True, _timeout(timeout), is_for_result=True)
+    return Request(
+        _collecting(origin, None), present, blocks=True, timeout=_timeout(timeout), is_for_result=True
+    )
 
 
 def getResultWithTag(origin: Origin, tag: str, timeout: float | None = None) -> Request:
@@ -288,7 +290,9 @@ def getResultWithTag(origin: Origin, tag: str, timeout: float | None = None) -> 
     def present(answer: Answer) -> object:
         return task_id(answer.tag, answer.task), result_of(answer, origin)
 
-    return Request(_collecting(origin, _tag(tag)), present, True, _timeout(timeout), is_for_result=True)
+    return Request(
+        _collecting(origin, _tag(tag)), present, blocks=True, timeout=_timeout(timeout), is_for_result=True
+    )
 
 
 def _collecting(origin: Origin, tag: str | None) -> Callable[[Machine, Nanoseconds, Caller | None], Step]:
