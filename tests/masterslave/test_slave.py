@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import time
@@ -16,6 +17,7 @@ import pytest
 from pyrotask.core.model import Task, TaskNumber, Trouble
 from pyrotask.errors import TaskRaisedException, UnknownLabel, WorkerCrashed
 from pyrotask.masterslave import GlobalStateValue, MasterProcess
+from pyrotask.remote.connection_file import ConnectionFile
 from tests.cable import Cable
 from tests.masterslave.running import Running, script
 from tests.waiting import until
@@ -429,7 +431,7 @@ def test_a_master_that_dies_takes_its_waiting_slaves_with_it(tmp_path: Path) -> 
         master.task_manager.getTaskWithTag("never", 0)
     """
     with script(tmp_path, "master.py", text) as master:
-        until((tmp_path / ".home" / "run" / "short-lived.broker.json").exists)
+        until(ConnectionFile.path(Path(os.environ["PYROTASK_RUNTIME_DIR"]), "short-lived").exists)
         with script(tmp_path, "slave.py", SLAVE, "short-lived") as running:
             running.wait_for("sleeping")
             master.send(signal.SIGKILL)

@@ -16,4 +16,4 @@ def mode_of(path: Path) -> int:
 
 
 def names_in(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir() if path.name != ".home")
+    return sorted(path.name for path in directory.iterdir())
