@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import signal
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from tests import leftovers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -32,6 +33,27 @@ def pytest_configure() -> None:
         "pyrotask", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
     )
     settings.load_profile("pyrotask")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print at the end what tests have measured (see `figure`)."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    figures = [
+        f"{report.nodeid.split('::')[-1]}: {text}"
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, text in report.user_properties
+        if name == "figure"
+    ]
+    if figures:
+        terminalreporter.section("figures of this run")
+        terminalreporter.write_line("\n".join(figures))
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say a figure that was measured, as a sentence: the run's output ends with all of them."""
+    return functools.partial(record_property, "figure")
 
 
 @pytest.hookimpl(trylast=True)

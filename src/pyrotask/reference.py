@@ -240,9 +240,12 @@ def storeResult(origin: Origin, task_id: str, result: object) -> Request:
     """See `TaskManager.storeResult`."""
     number = task_number(task_id)
     value = origin.encode(result, "result")
+    problem = None if value.format == PLAIN else _not_plain(result)
 
     def store(machine: Machine, now: Nanoseconds, _: Caller | None) -> Step:
-        _check_tag(machine, task_id, number)
+        task = _check_tag(machine, task_id, number)
+        if problem is not None and task is not None and task.options.plain_answer and is_unfinished(task):
+            raise problem
         return machine.succeed(now, number, value, connection=origin.connection)
 
     return Request(store, _nothing)
@@ -426,10 +429,20 @@ def _nothing(_: object) -> None:
     return None
 
 
-def _check_tag(machine: Machine, given: str, number: TaskNumber) -> None:
+def _check_tag(machine: Machine, given: str, number: TaskNumber) -> Task | None:
     task = machine.state.tasks.get(number)
     if task is not None and task_id(task.tag, number) != given:
         raise UnknownTask(f"there is no task {given!r}; task {number} is {task_id(task.tag, number)!r}")
+    return task
+
+
+def _not_plain(result: object) -> PayloadError | None:
+    """Why a plain proxy could not read the result."""
+    try:
+        payload.encode_plain(result, "result")
+    except PayloadError as error:
+        return error
+    return None
 
 
 # --- checking arguments ---------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cable import Cable
+from tests.figures import Figure
 from tests.worker.nodes import PATIENCE_S, Broker, Node, Rendezvous
 
 TASKS = 2_000
@@ -36,7 +37,9 @@ def do_meet(port):
 
 
 @pytest.mark.slow
-def test_a_killed_a_stopped_and_a_cut_off_child_cost_no_answer_and_double_none(tmp_path: Path) -> None:
+def test_a_killed_a_stopped_and_a_cut_off_child_cost_no_answer_and_double_none(
+    tmp_path: Path, figure: Figure
+) -> None:
     module = tmp_path / "norms.py"
     module.write_text(WORK)
     broker, rendezvous = Broker(), Rendezvous()
@@ -58,12 +61,12 @@ def test_a_killed_a_stopped_and_a_cut_off_child_cost_no_answer_and_double_none(t
             killed_at = time.monotonic()
             os.kill(victim.pid, signal.SIGKILL)
             again = rendezvous.meet()
-            print(f"\nthe killed child's task runs again after {(time.monotonic() - killed_at) * 1e3:.1f} ms")
+            figure(f"the killed child's task runs again after {(time.monotonic() - killed_at) * 1e3:.1f} ms")
             cable.cut()
             cable.mend()
             # Silent for four periods, the stopped child is lost: its task runs elsewhere too.
             third = rendezvous.meet()
-            print(f"the stopped child's task runs again after {time.monotonic() - killed_at:.2f} s")
+            figure(f"the stopped child's task runs again after {time.monotonic() - killed_at:.2f} s")
             os.kill(stopped.pid, signal.SIGCONT)
             for meeting in (again, third, stopped):
                 meeting.let_go()

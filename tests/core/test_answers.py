@@ -123,6 +123,59 @@ def test_a_result_that_a_plain_master_cannot_read_is_refused_and_stays() -> None
     assert world.collected() == task
 
 
+def test_a_plain_master_is_told_once_of_a_result_it_cannot_read_and_gets_those_behind_it() -> None:
+    world = World()
+    world.submit()
+    world.succeed(world.take(), OBJECT)
+    behind = [world.run(), world.run()]
+
+    with pytest.raises(PayloadError):
+        world.collect(plain_only=True, tag="a")
+    assert [world.collected(plain_only=True), world.collected(plain_only=True, tag="a")] == behind
+    assert world.collected(plain_only=True) is None
+
+
+def test_a_result_that_a_plain_master_was_told_about_keeps_its_place_for_all_others() -> None:
+    world = World()
+    objects = [world.submit() for _ in range(4)]
+    for _ in objects:
+        world.succeed(world.take(), OBJECT)
+    plain = world.run()
+    assert world.collected(final=False) == objects[0]
+    for _ in objects[1:]:
+        with pytest.raises(PayloadError):
+            world.collect(plain_only=True)
+    world.do(world.machine.undo_delivery(world.now, objects[0]))
+    with pytest.raises(PayloadError):
+        world.collect(plain_only=True)
+    world.replayed()
+
+    assert [world.collected() for _ in range(5)] == [*objects, plain]
+
+
+def test_a_result_that_was_set_aside_can_be_collected_by_its_tag_and_forgotten() -> None:
+    world = World()
+    tasks = [world.submit() for _ in range(3)]
+    for _ in tasks:
+        world.succeed(world.take(), OBJECT)
+        with pytest.raises(PayloadError):
+            world.collect(plain_only=True)
+    world.do(world.machine.forget(world.now, tasks[1]))
+
+    assert [world.collected(tag="a"), world.collected(tag="a")] == [tasks[0], tasks[2]]
+
+
+def test_an_object_for_a_submitter_that_reads_plain_values_only_is_refused() -> None:
+    world = World()
+    task = world.submit(options=Options(plain_answer=True))
+    world.take()
+
+    with pytest.raises(PayloadError, match="make its result of plain values"):
+        world.succeed(task, OBJECT)
+    assert world.state(task) is State.RUNNING
+    assert world.succeed(task)
+
+
 def test_a_plain_master_collects_plain_values_and_errors() -> None:
     world = World()
     tasks = [world.run(), world.submit()]

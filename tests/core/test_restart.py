@@ -7,7 +7,16 @@ import pytest
 from pyrotask.core import events as e
 from pyrotask.core.machine import Machine
 from pyrotask.core.model import SECOND, Kind, Limits, NewTask, Options, State
-from pyrotask.core.recorder import PROCESS_BLOCK, TASK_BLOCK
+from pyrotask.core.recorder import (
+    ATTEMPT_BLOCK,
+    DELIVERY_BLOCK,
+    NODE_BLOCK,
+    PROCESS_BLOCK,
+    SESSION_BLOCK,
+    TASK_BLOCK,
+)
+from pyrotask.core.state import DurableState
+from pyrotask.errors import NotHolder
 from tests.core.world import VALUE, World
 
 GRACE_S = Limits().recovery_grace_ns / SECOND
@@ -154,10 +163,11 @@ def test_what_a_session_was_handed_is_its_own_to_tell() -> None:
 def test_a_new_run_begins_with_numbers_that_were_never_reserved_before() -> None:
     world = World()
     task, process, session = world.submit(), world.register(), world.open_session()
+    node = world.register_node()
     restart(world)
 
     assert (world.submit(), world.register()) == (task + TASK_BLOCK, process + PROCESS_BLOCK)
-    assert world.open_session() == session + 1
+    assert (world.open_session(), world.register_node()) == (session + SESSION_BLOCK, node + NODE_BLOCK)
 
 
 def test_no_number_is_given_out_before_it_is_reserved() -> None:
@@ -182,6 +192,73 @@ def test_the_numbers_of_tasks_go_on_over_the_end_of_a_block() -> None:
 
     assert step.reply == tuple(range(TASK_BLOCK + 1))
     assert reserved == [TASK_BLOCK, 2 * TASK_BLOCK]
+
+
+def after_a_power_failure(world: World, lost: type[e.Event]) -> None:
+    """Another run, without the last event of that type and what came after it."""
+    last = max(n for n, event in enumerate(world.events) if isinstance(event, lost))
+    del world.events[last:]
+    state = DurableState()
+    for event in world.events:
+        state.apply(event)
+    world.machine = Machine(state=state)
+    world.do(world.machine.start(world.now, "test"))
+
+
+def test_an_attempt_of_which_the_power_took_the_lease_has_a_number_of_its_own() -> None:
+    world = World()
+    process, task = world.register(60, connection=world.connect()), world.submit()
+    (lost,) = world.lease(process=process)
+    after_a_power_failure(world, e.TaskLeased)
+    (lease,) = world.lease(process=process)
+
+    assert (lease.task, lease.attempt) == (task, lost.attempt + ATTEMPT_BLOCK)
+
+
+def test_the_value_of_an_attempt_of_which_the_power_took_the_lease_is_an_answer() -> None:
+    world = World()
+    task = world.submit()
+    (lost,) = world.lease()
+    after_a_power_failure(world, e.TaskLeased)
+
+    assert world.state(task) is State.WAITING
+    assert world.succeed(task, attempt=lost.attempt)
+
+
+def test_a_failure_of_such_an_attempt_counts_for_nothing() -> None:
+    world = World()
+    task = world.submit()
+    (lost,) = world.lease()
+    after_a_power_failure(world, e.TaskLeased)
+    world.take()
+
+    with pytest.raises(NotHolder, match="attempt 1: no longer yours; attempt 101 runs"):
+        world.fail(task, attempt=lost.attempt)
+
+
+def test_attempts_beyond_a_block_are_reserved_before_they_are_made() -> None:
+    world = World()
+    task = world.submit()
+    for _ in range(ATTEMPT_BLOCK + 1):
+        world.give_back(world.take())
+    reserved = [event.attempts for event in world.events if isinstance(event, e.NumbersReserved)]
+
+    assert reserved == [0, ATTEMPT_BLOCK + 1, 2 * ATTEMPT_BLOCK + 1]
+    assert world.machine.state.tasks[task].attempt == ATTEMPT_BLOCK + 1
+
+
+def test_a_delivery_that_the_power_took_has_a_number_of_its_own() -> None:
+    world = World()
+    session = world.open_session()
+    tasks = [world.run(session=session), world.run(session=session)]
+    collect = world.machine.sessions.collect
+    ((number, _),) = world.do(collect(world.now, session, count=1))
+    after_a_power_failure(world, e.ResultDelivered)
+    collect = world.machine.sessions.collect
+    again = world.do(collect(world.now, session, count=2, taken_over=number))
+
+    assert [one.answer.task for one in again] == tasks  # none was taken over by mistake
+    assert [one.delivery for one in again] == [1 + DELIVERY_BLOCK, 2 + DELIVERY_BLOCK]
 
 
 def test_a_terminated_manager_stays_terminated() -> None:

@@ -164,6 +164,18 @@ def test_a_plain_reader_who_waits_is_told_of_a_result_that_it_cannot_read_and_it
     assert world.collected() == task
 
 
+def test_one_plain_reader_is_told_of_a_result_that_it_cannot_read_and_the_next_in_line_gets_it() -> None:
+    world = World()
+    task = world.submit()
+    for caller, plain_only in (("plain", True), ("patient", True), ("reader", False)):
+        world.park_for_answer(caller, plain_only=plain_only)
+    world.succeed(world.take(), OBJECT)
+
+    assert isinstance(world.answers["plain"], PayloadError)
+    assert world.answers["reader"].task == task
+    assert "patient" not in world.answers
+
+
 def test_the_end_of_a_session_is_told_to_who_waits_for_its_answers() -> None:
     world = World()
     session = world.open_session()

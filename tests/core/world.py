@@ -127,6 +127,8 @@ class World:
 
     def collect(self, **options: Any) -> Answer | None:
         reply = self.do(self.machine.collect(self.now, **options))
+        if isinstance(reply, Exception):
+            raise reply
         assert reply is None or isinstance(reply, Answer), reply
         return reply
 

@@ -23,6 +23,7 @@ from tests.masterslave.running import Running, script
 from tests.waiting import until
 
 if TYPE_CHECKING:
+    from tests.figures import Figure
     from tests.masterslave.conftest import MakeMaster
 
 pytestmark = pytest.mark.slow
@@ -304,7 +305,7 @@ def test_a_slave_forgets_deleted_states(make_master: MakeMaster, tmp_path: Path)
 
 
 def test_the_task_of_a_killed_slave_is_back_at_once(
-    make_master: MakeMaster, tmp_path: Path, record_property: Any
+    make_master: MakeMaster, tmp_path: Path, figure: Figure
 ) -> None:
     master = make_master()
     with slave_of(master, tmp_path) as victim:
@@ -314,8 +315,7 @@ def test_the_task_of_a_killed_slave_is_back_at_once(
         victim.send(signal.SIGKILL)
         until(lambda: master.task_manager.numberOfTasks()[0] == {"sleep": 1})
         back_s = time.monotonic() - killed_at
-    record_property("task_back_s", back_s)
-    print(f"the task was back after {back_s * 1000:.0f} ms")
+    figure(f"the task was back after {back_s * 1000:.0f} ms")
     assert back_s < 10
     trouble = first_task(master).trouble
     assert trouble is not None

@@ -15,6 +15,7 @@ from pyrotask.config import Settings
 from pyrotask.remote.connection import PARKED_INPUT_BYTES
 from pyrotask.remote.inbox import SHARED_BYTES
 from pyrotask.remote.server import Server
+from tests.figures import Figure
 from tests.remote.serving import LONG_S, RawClient, connected, parked, plain_proxy, serving
 from tests.waiting import until
 
@@ -186,7 +187,7 @@ def test_who_floods_with_tiny_messages_while_it_waits_is_dropped(server: Server)
         assert is_closed(client.sock)
 
 
-def test_who_does_not_read_its_answers_costs_bounded_memory(server: Server) -> None:
+def test_who_does_not_read_its_answers_costs_bounded_memory(server: Server, figure: Figure) -> None:
     server.task_manager.storeData(large="x" * MIB)
     with RawClient(server) as greedy, plain_proxy(server) as other:
         data = greedy.serializer.dumpsCall(greedy.object_id, "retrieveData", ("large",), {})
@@ -201,7 +202,7 @@ def test_who_does_not_read_its_answers_costs_bounded_memory(server: Server) -> N
         (connection,) = [c for c in server._hub._connections if c._clogged]  # type: ignore[union-attr]
         held = connection._transport.get_write_buffer_size()
         waiting = len(connection._waiting)
-        print(f"{sent} bytes of calls were sent; {held} bytes of answers and {waiting} calls are held")
+        figure(f"{sent} bytes of calls were sent; {held} bytes of answers and {waiting} calls are held")
         assert held < 10 * MIB
         assert waiting * len(data) < 2 * SHARED_BYTES
     server.task_manager.deleteData("large")

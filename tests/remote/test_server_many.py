@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from pyrotask.remote.server import Server
+from tests.figures import Figure
 from tests.remote.serving import RawClient, connected, parked, serving
 from tests.waiting import until
 
@@ -40,7 +41,7 @@ def serve(pipe: Connection) -> None:
             pipe.send(parked(server))
 
 
-def test_a_waiting_client_costs_kilobytes_and_no_thread() -> None:
+def test_a_waiting_client_costs_kilobytes_and_no_thread(figure: Figure) -> None:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,))
     process.start()
@@ -60,19 +61,21 @@ def test_a_waiting_client_costs_kilobytes_and_no_thread() -> None:
 
         until(are_parked)
         cost = (about.memory_info().rss - memory) / MANY
-        print(f"{MANY} waiting clients: {cost:,.0f} bytes each, {about.num_threads() - threads} threads more")
+        figure(
+            f"{MANY} waiting clients: {cost:,.0f} bytes each, {about.num_threads() - threads} threads more"
+        )
         assert about.num_threads() <= threads + 1  # the main thread's hand has started meanwhile
         assert cost < 100_000  # ten times what it is
 
 
-def test_termination_frees_all_at_once(server: Server) -> None:
+def test_termination_frees_all_at_once(server: Server, figure: Figure) -> None:
     with ExitStack() as stack:
         clients = waiting_clients(server, stack)
         began = time.perf_counter()
         server.task_manager.terminate()
         for client in clients:
             assert client.receive()[1].remote_type == "TaskManagerTermination"
-        print(f"{MANY} waiting clients were told within {time.perf_counter() - began:.3f} s")
+        figure(f"{MANY} waiting clients were told within {time.perf_counter() - began:.3f} s")
 
 
 def test_a_task_wakes_one_client_and_it_is_the_first(server: Server) -> None:
@@ -83,7 +86,7 @@ def test_a_task_wakes_one_client_and_it_is_the_first(server: Server) -> None:
         assert parked(server) == MANY - 1
 
 
-def test_no_task_goes_to_one_of_many_that_were_killed(server: Server) -> None:
+def test_no_task_goes_to_one_of_many_that_were_killed(server: Server, figure: Figure) -> None:
     with ExitStack() as stack:
         clients = waiting_clients(server, stack)
         last = stack.enter_context(RawClient(server))
@@ -95,17 +98,17 @@ def test_no_task_goes_to_one_of_many_that_were_killed(server: Server) -> None:
         task = server.task_manager.addTaskRequest("t", 1)
         assert last.receive()[1] == (task, "t", 1)
         until(lambda: connected(server) == 1)
-        print(f"{MANY} killed clients were noticed within {time.perf_counter() - began:.3f} s")
+        figure(f"{MANY} killed clients were noticed within {time.perf_counter() - began:.3f} s")
 
 
-def test_a_stop_with_many_waiting_is_quick(server: Server) -> None:
+def test_a_stop_with_many_waiting_is_quick(server: Server, figure: Figure) -> None:
     with ExitStack() as stack:
         clients = waiting_clients(server, stack)
         before = threading.active_count()
         began = time.perf_counter()
         server.stop()
         took = time.perf_counter() - began
-        print(f"stopped with {MANY} waiting clients within {took:.3f} s")
+        figure(f"stopped with {MANY} waiting clients within {took:.3f} s")
         assert took < 20  # ten times what is promised
         assert threading.active_count() < before
         assert clients[0].is_closed_by_server()

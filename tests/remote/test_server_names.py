@@ -19,6 +19,7 @@ from pyrotask.remote.name_server import lookup_name, register_name
 from pyrotask.remote.registration import NameServer, Registration
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
+from tests.figures import Figure
 from tests.ports import free_port
 from tests.waiting import until
 
@@ -186,7 +187,7 @@ def test_a_name_server_that_comes_later_is_told(task_manager: TaskManager, setti
 
 
 def test_a_silent_name_server_does_not_hold_up_a_stop(
-    task_manager: TaskManager, name_server: NameServer, settings: Settings
+    task_manager: TaskManager, name_server: NameServer, settings: Settings, figure: Figure
 ) -> None:
     server = Server(task_manager, "run").start()
     assert settings.name_server is not None
@@ -196,6 +197,6 @@ def test_a_silent_name_server_does_not_hold_up_a_stop(
         began = time.perf_counter()
         server.stop()
         took = time.perf_counter() - began
-        print(f"stopped within {took:.3f} s")
+        figure(f"stopped within {took:.3f} s")
         assert took < 20  # ten times what is promised
     assert not ConnectionFile.list_all(settings.runtime_dir)

@@ -28,6 +28,8 @@ from tests.taskmanager.houses import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.figures import Figure
+
 pytestmark = pytest.mark.slow  # real processes, and real silences
 
 CLIENT = Path(__file__).parent / "scripts" / "plain_client.py"
@@ -119,7 +121,9 @@ def test_a_result_for_a_killed_client_goes_to_the_next(hasty: RemoteHouse) -> No
     assert tm.getAnyResult(timeout=10)[2] == "precious"
 
 
-def test_the_thread_of_a_killed_client_notices_within_about_a_second(hasty: RemoteHouse) -> None:
+def test_the_thread_of_a_killed_client_notices_within_about_a_second(
+    hasty: RemoteHouse, figure: Figure
+) -> None:
     client = Client(hasty, "getAnyTask")
     client.says("calling")
     eventually(lambda: parked(hasty) == 1)
@@ -128,7 +132,7 @@ def test_the_thread_of_a_killed_client_notices_within_about_a_second(hasty: Remo
     eventually(lambda: parked(hasty) == 0)
     eventually(lambda: ask(hasty, lambda m, _: len(m.presence.connections)) == 0)
     seconds = time.monotonic() - before
-    print(f"a dead client was noticed after {seconds:.2f} s")
+    figure(f"a dead client was noticed after {seconds:.2f} s")
     assert seconds < 10
 
 

@@ -18,6 +18,8 @@ from tests.taskmanager.houses import HOUSES, House, ask, open_house
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.figures import Figure
+
 CLIENTS = 32
 
 PARSES_ONE_AT_A_TIME = sys.version_info < (3, 12)
@@ -41,21 +43,21 @@ def restless() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("kind", "tasks"), [("in process", 4_000), ("stock daemon", 1_000), ("event loop", 1_000)]
 )
-def test_each_task_is_answered_once(kind: str, tasks: int, restless: None) -> None:
+def test_each_task_is_answered_once(kind: str, tasks: int, restless: None, figure: Figure) -> None:
     with open_house(kind) as house:
-        _run_all(house, tasks)
+        _run_all(house, tasks, figure)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", HOUSES)
 def test_each_of_very_many_tasks_is_answered_once(
-    kind: str, restless: None, pytestconfig: pytest.Config
+    kind: str, restless: None, pytestconfig: pytest.Config, figure: Figure
 ) -> None:
     # Over proxies 100,000 take minutes: `pytest -m slow --full` has them.
     is_full = kind == "in process" or pytestconfig.getoption("--full")
     with open_house(kind) as house:
-        _run_all(house, 100_000 if is_full else 15_000)
+        _run_all(house, 100_000 if is_full else 15_000, figure)
 
 
 class Crowd:
@@ -117,11 +119,11 @@ def _name(error: BaseException) -> str:
     return str(getattr(error, "remote_type", type(error).__name__))
 
 
-def _run_all(house: House, tasks: int) -> None:
+def _run_all(house: House, tasks: int, figure: Figure) -> None:
     crowd = Crowd(house, tasks)
     before = time.perf_counter()
     crowd.run()
-    print(f"{tasks} tasks, {CLIENTS} clients: {tasks / (time.perf_counter() - before):,.0f} tasks/s")
+    figure(f"{tasks} tasks, {CLIENTS} clients: {tasks / (time.perf_counter() - before):,.0f} tasks/s")
     assert crowd.errors == []
     assert crowd.answers == crowd.expected
     assert [dict(counts) for counts in house.client().numberOfTasks()] == [{}, {}, {}]

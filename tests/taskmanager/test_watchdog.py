@@ -22,6 +22,8 @@ from tests.taskmanager.houses import House, eventually, in_background, refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.figures import Figure
+
 pytestmark = pytest.mark.slow  # real processes, and real silences
 
 PERIOD_S = 0.2
@@ -55,7 +57,7 @@ class Pinger:
 # --- who is lost, and when ----------------------------------------------------------------------
 
 
-def test_the_task_of_a_silent_process_runs_again_after_four_periods(house: House) -> None:
+def test_the_task_of_a_silent_process_runs_again_after_four_periods(house: House, figure: Figure) -> None:
     tm = house.client()
     tm.addTaskRequest("t", None)
     process = tm.registerProcess(PERIOD_S)
@@ -64,7 +66,7 @@ def test_the_task_of_a_silent_process_runs_again_after_four_periods(house: House
     other = in_background(house, "getAnyTask")
     assert other.result()[0] == "t_0"
     seconds = time.monotonic() - before
-    print(f"lost after {seconds / PERIOD_S:.2f} periods")
+    figure(f"lost after {seconds / PERIOD_S:.2f} periods")
     assert seconds >= 4 * PERIOD_S
     assert tm.ping(process) is False
 
@@ -178,7 +180,7 @@ def test_pings_cost_no_judgements(local: House) -> None:
     assert judgements == []
 
 
-def test_an_idle_manager_uses_no_cpu(local: House) -> None:
+def test_an_idle_manager_uses_no_cpu(local: House, figure: Figure) -> None:
     tm = local.client()
     for _ in range(10):
         tm.registerProcess(100.0)
@@ -187,7 +189,7 @@ def test_an_idle_manager_uses_no_cpu(local: House) -> None:
     before = time.process_time()
     time.sleep(1.0)
     used = time.process_time() - before
-    print(f"an idle manager used {used * 1000:.1f} ms of CPU in a second")
+    figure(f"an idle manager used {used * 1000:.1f} ms of CPU in a second")
     assert used < 0.1
     assert all(call.is_waiting for call in waiting)
 

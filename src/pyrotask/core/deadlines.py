@@ -55,6 +55,10 @@ class Deadlines:
         """All instants."""
         return dict(self._at)
 
+    def at(self, key: Key) -> Nanoseconds:
+        """The instant of a key that has one."""
+        return self._at[key]
+
     def set(self, key: Key, at: Nanoseconds) -> None:
         """Look at ``key`` at that instant, and not at any other."""
         before = self._at.get(key)

@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     from pyrotask.core.recorder import Recorder
 
 
+SET_ASIDE = "set aside"
+"""The group, in the line of finished tasks, of public answers that plain proxies were told about."""
+
+EVERYTHING_PUBLIC = frozenset({PUBLIC, SET_ASIDE})
+
+
 class Endings:
     """Ends tasks. A lease has been ended before (`leases`)."""
 
@@ -107,6 +113,8 @@ class Endings:
     def deliver(self, place: Place) -> Answer:
         """Hand the answer out."""
         task = self.task_of(place)
+        if place.session != PUBLIC:
+            self._recorder.expect_delivery(self._state.sessions[place.session])
         self._recorder.record(e.ResultDelivered(task.number, _other_session(task, place)))
         return answer_of(task)
 
@@ -123,6 +131,26 @@ class Endings:
             delivered.append(Delivered(number, answer))
             sent_bytes += size_of(answer)
         return delivered
+
+    def unreadable(self, place: Place) -> PayloadError | None:
+        """Why a plain proxy cannot be handed the answer that stands there; None: it can.
+
+        That is told once, to the first whose turn it is. Then the answer is set aside: plain
+        proxies get what stands behind it, and all others find it at its place, as before.
+        """
+        task = self.task_of(place)
+        outcome = task.detail
+        if not (isinstance(outcome, Success) and outcome.value.format != PLAIN):
+            return None
+        if place.session == PUBLIC:
+            # Which answers were set aside is forgotten at a restart: then it is told once more.
+            self._state.finished.regroup(place, SET_ASIDE)
+            self._recorder.touch(place)
+        return PayloadError(
+            f"the result of {name_of(task)} is a Python object that plain Pyro proxies cannot carry; "
+            "collect it in the manager's own process (TaskManager, or MasterProcess). It stays there, and "
+            "the next call goes on behind it"
+        )
 
     def acknowledge(self, place: Place) -> None:
         """The answer, which was handed out, has arrived."""
@@ -235,11 +263,10 @@ def name_of(task: Task) -> str:
     return f"task {task.tag}_{task.number}"
 
 
-def check_readable(task: Task) -> None:
-    """Refuse to hand out to a plain proxy what it cannot read."""
-    outcome = task.detail
-    if isinstance(outcome, Success) and outcome.value.format != PLAIN:
+def check_answer(task: Task, value: Payload) -> None:
+    """Refuse a value that the submitter of the task, a plain proxy, could not read."""
+    if task.options.plain_answer and value.format != PLAIN:
         raise PayloadError(
-            f"the result of {name_of(task)} is a Python object that plain Pyro proxies cannot carry; "
-            "collect it in the manager's own process (TaskManager, or MasterProcess). It stays there"
+            f"{name_of(task)} was submitted by a plain Pyro proxy, which cannot read a Python object: make "
+            "its result of plain values, or store an exception"
         )

@@ -34,11 +34,16 @@ class NumbersReserved(NamedTuple):
     """Numbers below these may have been given out. On disk before any of them is.
 
     A later run begins with these, so that no number is given out twice, even if the events in
-    which it was used were lost with the power.
+    which it was used were lost with the power. Attempts are numbered in each task, and deliveries
+    in each session: theirs are above those of all tasks, and of all sessions.
     """
 
     tasks: int
     processes: int
+    nodes: int = 0
+    sessions: int = 0
+    attempts: int = 0
+    deliveries: int = 0
 
 
 class Terminated(NamedTuple):

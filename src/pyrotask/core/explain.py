@@ -106,6 +106,16 @@ def explain(machine: Machine, now: Nanoseconds) -> list[Explanation]:
     return explanations
 
 
+def explain_line(machine: Machine, tag: str, *, plain: bool) -> Explanation:
+    """Why those wait that are in line with that tag, plain or not; there must be one."""
+    tasks = sum(
+        lane.size
+        for lane in machine.state.waiting
+        if lane.key.tag == tag and (lane.key.group == PLAIN) is plain
+    )
+    return _explain_line(tag, plain, tasks, _workers(machine))
+
+
 def _explain_line(tag: str, plain: bool, tasks: int, workers: list[_Worker]) -> Explanation:  # noqa: FBT001
     if not workers:
         return Explanation(Reason.NO_WORKER, tag, tasks, 0)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 from pyrotask.core.deadlines import Due, Key
+from pyrotask.core.endings import SET_ASIDE
 from pyrotask.core.model import (
     FINISHED,
     PUBLIC,
@@ -78,6 +79,7 @@ def _check_tasks(machine: Machine) -> None:
         name = f"task {number}, {task.state.value}"
         _same(f"{name}: its number", task.number, number)
         _same(f"{name}: known", number < state.next_task <= state.reserved_tasks, True)
+        _same(f"{name}: attempt known", task.attempt < max(1, state.reserved_attempts), True)
         _same(f"{name}: detail fits", isinstance(task.detail, _DETAIL_OF_STATE[task.state]), True)
         if task.state in UNFINISHED:
             wanted = task.keyed is None or task.delivery is not Delivery.ACKNOWLEDGED
@@ -128,11 +130,16 @@ def _check_lines(state: DurableState) -> None:
     _check_lanes("waiting", state.waiting, waiting, state.format_of, lambda task: task.options.priority)
     ended = (task for task in state.tasks.values() if task.state in FINISHED)
     finished = [place for task in ended for place in _claims(task) if place.delivery is Delivery.NONE]
-    _check_lanes("finished", state.finished, finished, lambda place: place.session, lambda _: 0)
+    _check_lanes("finished", state.finished, finished, _group_of, lambda _: 0)
     in_line = {id(place) for place in (*waiting, *finished)}
     claims = (place for task in state.tasks.values() for place in _claims(task))
     strays = [place.number for place in claims if place.lane is not None and id(place) not in in_line]
     _same("tasks in a lane that belong into none", strays, [])
+
+
+def _group_of(place: Place) -> Hashable:
+    is_aside = place.lane is not None and place.lane.key.group == SET_ASIDE
+    return SET_ASIDE if is_aside and place.session == PUBLIC else place.session
 
 
 def _claims(task: Task) -> list[Place]:
@@ -187,7 +194,13 @@ def _check_sessions(machine: Machine) -> None:
         deliveries = list(session.handed_out.values())
         _same(f"session {number}: deliveries in order", deliveries, sorted(set(deliveries)))
         _same(f"session {number}: deliveries known", max(deliveries, default=0) < session.next_delivery, True)
+        _same(f"session {number}: known", number < state.next_session <= state.reserved_sessions, True)
+        newest = session.next_delivery - 1
+        _same(f"session {number}: deliveries reserved", newest < max(1, state.reserved_deliveries), True)
         _same(f"session {number}: old replies", [n for n in session.replies if n <= session.low_water], [])
+        mine = [task for task in state.tasks.values() if task.state in UNFINISHED]
+        claims = [task for task in mine if state.place_of(task, number) is not None]
+        _same(f"session {number}: unfinished", state.unfinished_of(number), len(claims))
     keys = {task.keyed.key: number for number, task in state.tasks.items() if task.keyed is not None}
     _same("keys", dict(state.keys), keys)
 
@@ -225,6 +238,8 @@ def _check_presence(machine: Machine) -> None:
     state, presence = machine.state, machine.presence
     _same("processes with signs of life", set(presence.processes), set(state.processes))
     _same("nodes with signs of life", set(presence.nodes), set(state.nodes))
+    unknown = [n for n in state.nodes if not n < state.next_node <= state.reserved_nodes]
+    _same("nodes whose numbers are not reserved", unknown, [])
     ways = presence.connections.values()
     for number, vitals in presence.processes.items():
         _same(

@@ -13,7 +13,7 @@ A lane that runs empty stays for a while, since its next task is often on its wa
 views that nobody is parked on. Both are bounded: tags and requests are never kept for ever.
 
 The same class serves two lines: waiting tasks (group: payload format) and finished ones
-(group: session). It knows nothing of states; `state.py` calls it.
+(group: session, or set aside). It knows nothing of states; `state.py` calls it.
 """
 
 from __future__ import annotations
@@ -54,6 +54,10 @@ class Lane:
         self.tail: Place | None = None
         self.size = 0
 
+    def __lt__(self, _: Lane) -> bool:
+        # Asked where a task has gone over to another lane: its entry for the old one is stale.
+        return False
+
     def __iter__(self) -> Iterator[Place]:
         task = self.head
         while task is not None:
@@ -71,8 +75,8 @@ class View:
         self.tags = tags
         self.in_use = 0
         """Parked requests that hold on to this view; while there are any, it is kept."""
-        # Entries (-priority, order, lane). No two tasks in line have the same order, so lanes
-        # are never compared.
+        # Entries (-priority, order, lane). No two tasks in line have the same order, so which of
+        # two lanes comes first never matters.
         self._heap: list[tuple[int, int, Lane]] = []
         self._pruned_size = 64
 
@@ -178,8 +182,7 @@ class Lanes:
 
     def remove(self, task: Place) -> None:
         """The task leaves its lane, from wherever it stands."""
-        lane = task.lane
-        assert lane is not None, task.number
+        lane = _lane_of(task)
         before, after = task.prev, task.next
         task.lane = task.prev = task.next = None
         lane.size -= 1
@@ -195,6 +198,30 @@ class Lanes:
             self._occupied -= 1
         else:
             self._note_head(lane)
+
+    def regroup(self, task: Place, group: Hashable) -> None:
+        """The task goes over to another group, and keeps its place among all.
+
+        It costs a step for each task of that lane whose turn is later; most often there is none.
+        """
+        order, (_, tag, priority) = task.order, _lane_of(task).key
+        self.remove(task)
+        lane = self._lane(LaneKey(group, tag, priority))
+        before, after = lane.tail, None
+        while before is not None and before.order > order:
+            before, after = before.prev, before
+        task.lane, task.prev, task.next = lane, before, after
+        lane.size += 1
+        self._occupied += lane.size == 1
+        if after is None:
+            lane.tail = task
+        else:
+            after.prev = task
+        if before is not None:
+            before.next = task
+            return
+        lane.head = task
+        self._note_head(lane)
 
     def _lane(self, key: LaneKey) -> Lane:
         lane = self._lanes.get(key)
@@ -257,3 +284,8 @@ class Lanes:
                 del self._views_of[place]
         for lane in self._lanes_under(view):
             lane.views = tuple(other for other in lane.views if other is not view)
+
+
+def _lane_of(task: Place) -> Lane:
+    assert task.lane is not None, task.number
+    return task.lane

@@ -75,7 +75,7 @@ class Leases:
     def _lease(
         self, now: Nanoseconds, task: Task, process: ProcessId | None, via: Connection | None
     ) -> Lease:
-        number, attempt = task.number, task.attempt + 1
+        number, attempt = task.number, self._recorder.new_attempt(task)
         self._recorder.record(e.TaskLeased(now, number, process, attempt))
         if via is not None:
             via.leases[number] = None
@@ -237,8 +237,12 @@ class Leases:
             )
 
     def check_leased(self, task: Task, attempt: int | None) -> None:
-        """Refuse an answer to a task that was never handed out (as that attempt)."""
-        if task.attempt == 0 or (attempt is not None and not 1 <= attempt <= task.attempt):
+        """Refuse an answer to a task that was never handed out (as that attempt).
+
+        Of the attempts of earlier runs some are forgotten: their leases were lost with the power.
+        """
+        newest = task.attempt if attempt is None else max(task.attempt, self._state.first_attempt - 1)
+        if not 1 <= (newest if attempt is None else attempt) <= newest:
             raise NotHolder(f"{name_of(task)} was never handed out{_as_attempt(attempt)}: get it first")
 
 

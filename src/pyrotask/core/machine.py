@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pyrotask.core import events as e
 from pyrotask.core.deadlines import Deadlines, Due, Key
-from pyrotask.core.endings import Endings, check_readable
+from pyrotask.core.endings import EVERYTHING_PUBLIC, Endings, check_answer
 from pyrotask.core.interventions import Interventions
 from pyrotask.core.leases import Leases
 from pyrotask.core.liveness import Liveness
@@ -399,6 +399,7 @@ class Machine:
             self._recorder.record(e.LateAnswer(number))
             return self._recorder.step(False)
         self._leases.check_leased(task, attempt)
+        check_answer(task, value)
         self._leases.succeed(now, task, value, attempt)
         self._matching.settle(now)
         return self._recorder.step(True)
@@ -506,11 +507,13 @@ class Machine:
         self._lookup.session(session)
         via = self._hear(now, None, connection)
         tags = None if tag is None else frozenset({tag})
-        view = self.state.finished.view(frozenset({session}), tags)
+        groups = EVERYTHING_PUBLIC if session == PUBLIC and not plain_only else frozenset({session})
+        view = self.state.finished.view(groups, tags)
         place = view.first()
         if place is not None:
-            if plain_only:
-                check_readable(self._endings.task_of(place))
+            if plain_only and (problem := self._endings.unreadable(place)) is not None:
+                self._matching.settle(now)
+                return self._recorder.step(problem)
             answer = self._endings.deliver(place)
             if final:
                 self._endings.acknowledge(place)

@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pyrotask.core.deadlines import Due, Key
-from pyrotask.core.endings import check_readable
 from pyrotask.core.model import Lease, Nanoseconds, ProcessId, State, Task, WantId
 from pyrotask.core.parking import Parking, Want
-from pyrotask.errors import PayloadError
 
 if TYPE_CHECKING:
     from pyrotask.core.deadlines import Deadlines
@@ -114,12 +112,8 @@ class Matching:
             return self._endings.deliver_many(want.view, want.deliveries)
         place = want.view.first()
         assert place is not None, want
-        if want.plain_only:
-            try:
-                check_readable(self._endings.task_of(place))
-            except PayloadError as error:
-                return error
-        return self._endings.deliver(place)
+        problem = self._endings.unreadable(place) if want.plain_only else None
+        return self._endings.deliver(place) if problem is None else problem
 
     def _find(self, number: WantId) -> tuple[Parking, Want] | None:
         for parking in (self.task_wants, self.result_wants):

@@ -88,7 +88,7 @@ class Membership:
         self, now: Nanoseconds, period_ns: Nanoseconds, info: str, via: Connection | None
     ) -> NodeId:
         """A new supervisor."""
-        number = NodeId(self._state.next_node)
+        number = self._recorder.new_node()
         self._recorder.record(e.NodeRegistered(now, number, period_ns, info))
         self._liveness.admit_node(now, number, via)
         return number

@@ -9,14 +9,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pyrotask.core import events as e
 from pyrotask.core.events import Event
 from pyrotask.core.lanes import Lane
-from pyrotask.core.model import Answer, Delivered, Lease, Place, ProcessId, TaskNumber, WantId
+from pyrotask.core.model import (
+    Answer,
+    Delivered,
+    Lease,
+    NodeId,
+    Place,
+    ProcessId,
+    Session,
+    SessionId,
+    Task,
+    TaskNumber,
+    WantId,
+)
 from pyrotask.core.state import DurableState
 
 TASK_BLOCK = 10_000
 PROCESS_BLOCK = 1_000
+NODE_BLOCK = 1_000
+SESSION_BLOCK = 1_000
+ATTEMPT_BLOCK = 100
+DELIVERY_BLOCK = 10_000
 """Numbers reserved at a time: each block costs one wait for the disk, each restart what is left of it."""
 
 
@@ -57,15 +72,45 @@ class Recorder:
         """A number that no task of this lineage ever had, or will have."""
         number = self.state.next_task
         if number >= self.state.reserved_tasks:
-            self.record(e.NumbersReserved(number + TASK_BLOCK, self.state.reserved_processes))
+            self._reserve(tasks=number + TASK_BLOCK)
         return TaskNumber(number)
 
     def new_process(self) -> ProcessId:
         """The same for a process."""
         number = self.state.next_process
         if number >= self.state.reserved_processes:
-            self.record(e.NumbersReserved(self.state.reserved_tasks, number + PROCESS_BLOCK))
+            self._reserve(processes=number + PROCESS_BLOCK)
         return ProcessId(number)
+
+    def new_node(self) -> NodeId:
+        """The same for a supervisor."""
+        number = self.state.next_node
+        if number >= self.state.reserved_nodes:
+            self._reserve(nodes=number + NODE_BLOCK)
+        return NodeId(number)
+
+    def new_session(self) -> SessionId:
+        """The same for a session."""
+        number = self.state.next_session
+        if number >= self.state.reserved_sessions:
+            self._reserve(sessions=number + SESSION_BLOCK)
+        return SessionId(number)
+
+    def new_attempt(self, task: Task) -> int:
+        """A number that no attempt at this task ever had: above all of earlier runs."""
+        state = self.state
+        number = max(task.attempt + 1, state.first_attempt)
+        if number >= state.reserved_attempts:
+            self._reserve(attempts=number + ATTEMPT_BLOCK)
+        return number
+
+    def expect_delivery(self, session: Session) -> None:
+        """See that the next delivery in the session can have its number."""
+        if session.next_delivery >= self.state.reserved_deliveries:
+            self._reserve(deliveries=session.next_delivery + DELIVERY_BLOCK)
+
+    def _reserve(self, **up_to: int) -> None:
+        self.record(self.state.reserved()._replace(**up_to))
 
     def touch(self, place: Place) -> None:
         """Something came into a line: it may be what somebody is parked for."""

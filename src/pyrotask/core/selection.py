@@ -40,6 +40,7 @@ class Selection(NamedTuple):
     tag: str | None = None
     session: SessionId | None = None
     """It has a claim to the answer."""
+    keys: tuple[str, ...] | None = None
 
 
 class Page(NamedTuple):
@@ -78,8 +79,9 @@ class TaskInfo(NamedTuple):
 
 def select(state: DurableState, selection: Selection, *, limit: int, after: int = -1) -> Page:
     """Up to ``limit`` tasks of the selection, of those with numbers after ``after``."""
-    if selection.numbers is not None:
-        wanted = [number for number in sorted(set(selection.numbers)) if number > after]
+    named = _named(state, selection)
+    if named is not None:
+        wanted = [number for number in sorted(named) if number > after]
         last = None
     else:
         first = max(after + 1, next(iter(state.tasks), 0))
@@ -119,6 +121,14 @@ def info_of(task: Task) -> TaskInfo:
         ended=detail if isinstance(detail, Ended) else None,
         delivery=task.delivery,
     )
+
+
+def _named(state: DurableState, selection: Selection) -> set[TaskNumber] | None:
+    """The numbers that are said, one by one or by their keys; None: none are."""
+    if selection.keys is None:
+        return None if selection.numbers is None else set(selection.numbers)
+    of_keys = {state.keys[key] for key in selection.keys if key in state.keys}
+    return of_keys if selection.numbers is None else of_keys.intersection(selection.numbers)
 
 
 def _there(state: DurableState, numbers: list[TaskNumber]) -> Iterator[Task]:

@@ -67,7 +67,7 @@ class Sessions:
                 f"{len(self._state.sessions)} sessions are open, and that is the most: close some, "
                 "with Session.close() in the programs that opened them"
             )
-        number = SessionId(self._state.next_session)
+        number = self._recorder.new_session()
         self._recorder.record(e.SessionOpened(now, number, name))
         self._contact(now, number)
         return self._recorder.step(number)

@@ -59,6 +59,7 @@ _COUNT_OF_STATE = {
     State.FAILED: 2,
     State.CANCELLED: 2,
 }
+_FINISHED_COLUMN = 2
 
 
 class DurableState:
@@ -77,8 +78,14 @@ class DurableState:
         self.next_process = 0
         self.next_node = 0
         self.next_session = PUBLIC + 1
+        self.first_attempt = 1
+        """Lower attempts are of runs before, which may have lost the events that say so."""
         self.reserved_tasks = 0
         self.reserved_processes = 0
+        self.reserved_nodes = 0
+        self.reserved_sessions = 0
+        self.reserved_attempts = 0
+        self.reserved_deliveries = 0
         self.late_answers = 0
         # Indexes of the above.
         self.waiting = Lanes()
@@ -88,6 +95,7 @@ class DurableState:
         self._keys: dict[str, TaskNumber] = {}
         self._counts: dict[str, list[int]] = {}
         self._unstarted = 0
+        self._unfinished: dict[SessionId, int] = {}
         changes: dict[type, Callable[[Any], None]] = {
             e.BrokerStarted: self._broker_started,
             e.NumbersReserved: self._numbers_reserved,
@@ -135,12 +143,27 @@ class DurableState:
         """How many tasks are scheduled or waiting."""
         return self._unstarted
 
+    def unfinished_of(self, session: SessionId) -> int:
+        """How many unfinished tasks a session of a name has submitted, or has a claim to by their keys."""
+        return self._unfinished.get(session, 0)
+
     def counts(self) -> Counts:
         """Tasks by tag: waiting (with scheduled), running, finished."""
         waiting, running, finished = (
             {tag: numbers[k] for tag, numbers in self._counts.items()} for k in range(3)
         )
         return Counts(waiting, running, finished)
+
+    def reserved(self) -> e.NumbersReserved:
+        """The numbers below which all are that may have been given out."""
+        return e.NumbersReserved(
+            self.reserved_tasks,
+            self.reserved_processes,
+            self.reserved_nodes,
+            self.reserved_sessions,
+            self.reserved_attempts,
+            self.reserved_deliveries,
+        )
 
     @property
     def keys(self) -> Mapping[str, TaskNumber]:
@@ -195,10 +218,19 @@ class DurableState:
         self.started_at = event.at
         self.next_task = max(self.next_task, self.reserved_tasks)
         self.next_process = max(self.next_process, self.reserved_processes)
+        self.next_node = max(self.next_node, self.reserved_nodes)
+        self.next_session = max(self.next_session, self.reserved_sessions)
+        self.first_attempt = max(self.first_attempt, self.reserved_attempts)
+        for session in self.sessions.values():
+            session.next_delivery = max(session.next_delivery, self.reserved_deliveries)
 
     def _numbers_reserved(self, event: e.NumbersReserved) -> None:
         self.reserved_tasks = event.tasks
         self.reserved_processes = event.processes
+        self.reserved_nodes = event.nodes
+        self.reserved_sessions = event.sessions
+        self.reserved_attempts = event.attempts
+        self.reserved_deliveries = event.deliveries
 
     def _terminated(self, event: e.Terminated) -> None:
         self.terminated = True
@@ -212,6 +244,7 @@ class DurableState:
         self.next_task = number + 1
         self._counts.setdefault(event.tag, [0, 0, 0])[0] += 1
         self._unstarted += 1
+        self._count_unfinished(event.session, 1)
         if event.key is not None:
             task.keyed = Keyed(event.key)
             self._keys[event.key] = number
@@ -299,7 +332,7 @@ class DurableState:
 
     def _task_retried(self, event: e.TaskRetried) -> None:
         task = self.tasks[event.task]
-        for place in _places(task):
+        for place in claims_of(task):
             if place.delivery is Delivery.NONE:
                 self.finished.remove(place)
         if task.session == PUBLIC or task.session in self.sessions:
@@ -322,6 +355,8 @@ class DurableState:
         place: Place = task
         if event.session != task.session:
             place = _keyed(task).subscribers[event.session] = Place(task.number, task.tag, event.session)
+            if task.state not in FINISHED:
+                self._count_unfinished(event.session, 1)
         place.delivery = Delivery.NONE
         if task.state in FINISHED:
             self.finished.push_back(place, place.session, 0)
@@ -416,6 +451,18 @@ class DurableState:
             numbers[before] -= 1
             numbers[after] += 1
             self._unstarted += (after == 0) - (before == 0)
+            if (after == _FINISHED_COLUMN) != (before == _FINISHED_COLUMN):
+                for place in claims_of(task):
+                    self._count_unfinished(place.session, -1 if after == _FINISHED_COLUMN else 1)
+
+    def _count_unfinished(self, session: SessionId, more: int) -> None:
+        if session == PUBLIC:
+            return
+        number = self._unfinished.get(session, 0) + more
+        if number:
+            self._unfinished[session] = number
+        else:
+            del self._unfinished[session]
 
     def _wait(self, task: Task, *, front: bool = False) -> None:
         self._move(task, State.WAITING)
@@ -484,6 +531,8 @@ class DurableState:
         place.delivery = Delivery.ACKNOWLEDGED
         if place is not task:
             del _keyed(task).subscribers[place.session]
+            if task.state not in FINISHED:
+                self._count_unfinished(place.session, -1)
 
     def _not_handed_out(self, place: Place) -> None:
         if place.session in self.sessions:
@@ -510,7 +559,8 @@ class DurableState:
             "lineage": self.lineage,
             "terminated": self.terminated,
             "next": (self.next_task, self.next_process, self.next_node, self.next_session),
-            "reserved": (self.reserved_tasks, self.reserved_processes),
+            "first_attempt": self.first_attempt,
+            "reserved": self.reserved(),
             "late_answers": self.late_answers,
             "tasks": {number: _task_image(task) for number, task in self.tasks.items()},
             "waiting": _line(self.waiting),
@@ -538,7 +588,7 @@ def _keyed(task: Task) -> Keyed:
     return task.keyed
 
 
-def _places(task: Task) -> tuple[Place, ...]:
+def claims_of(task: Task) -> tuple[Place, ...]:
     """All claims to its answer."""
     return (task,) if task.keyed is None else (task, *task.keyed.subscribers.values())
 

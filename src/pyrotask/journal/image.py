@@ -9,13 +9,14 @@ A record is a tuple: its kind, then fields. A field may be added at its end, if 
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pyrotask.core.model import (
     DEFAULT_OPTIONS,
     FINISHED,
+    PUBLIC,
     AttemptEnd,
     Delivery,
     Ended,
@@ -29,12 +30,13 @@ from pyrotask.core.model import (
     Process,
     Schedule,
     Session,
+    SessionId,
     State,
     Success,
     Task,
     Trouble,
 )
-from pyrotask.core.state import DurableState
+from pyrotask.core.state import DurableState, claims_of
 from pyrotask.journal.codec import Reader, interning, reader_of
 
 Record = tuple[Any, ...]
@@ -47,8 +49,13 @@ SCALARS = (
     "next_process",
     "next_node",
     "next_session",
+    "first_attempt",
     "reserved_tasks",
     "reserved_processes",
+    "reserved_nodes",
+    "reserved_sessions",
+    "reserved_attempts",
+    "reserved_deliveries",
     "late_answers",
 )
 """The plain attributes of the state."""
@@ -231,9 +238,13 @@ def _recount(state: DurableState) -> None:
     keys = {task.keyed.key: number for number, task in state.tasks.items() if task.keyed is not None}
     state._keys = keys  # noqa: SLF001 - nobody else has seen this state yet
     counts: dict[str, list[int]] = {}
+    unfinished: Counter[SessionId] = Counter()
     for task in state.tasks.values():
         column = 1 if task.state is State.RUNNING else 2 if task.state in FINISHED else 0
         counts.setdefault(task.tag, [0, 0, 0])[column] += 1
+        if task.state not in FINISHED:
+            unfinished.update(place.session for place in claims_of(task) if place.session != PUBLIC)
+    state._unfinished = dict(unfinished)  # noqa: SLF001 - nobody else has seen this state yet
     state._counts = counts  # noqa: SLF001 - nobody else has seen this state yet
     state._unstarted = sum(numbers[0] for numbers in counts.values())  # noqa: SLF001
 
