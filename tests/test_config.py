@@ -183,13 +183,41 @@ def test_a_setting_that_resembles_none_lists_all() -> None:
 def test_the_limits_of_the_core_follow_from_the_settings() -> None:
     settings = Settings(
         liveness_factor=5, disconnected_factor=2, plain_grace_s=1.5, reconnect_grace_s=0.25,
-        max_crashes=1, max_losses=2, max_waiting=3,
+        max_crashes=1, max_losses=2, max_waiting=3, max_result_bytes=2**20, max_keyed=4, max_sessions=5,
+        session_retention_s=6, max_unconfirmed=7, max_reply_bytes=8192, keep_failed_s=0.5,
+        max_kept_failures=9,
     )  # fmt: skip
 
     assert settings.limits() == Limits(
         liveness_factor=5, disconnected_factor=2.0, plain_grace_ns=1_500_000_000,
         reconnect_grace_ns=250_000_000, max_crashes=1, max_losses=2, max_waiting=3,
+        max_result_bytes=2**20, max_keyed=4, max_sessions=5, session_retention_ns=6_000_000_000,
+        max_unconfirmed=7, max_reply_bytes=8192, keep_failed_ns=500_000_000, max_kept_failures=9,
     )  # fmt: skip
+
+
+def test_every_limit_of_the_core_but_one_has_a_setting() -> None:
+    settings = {name.removesuffix("_s") for name in vars_of(Settings)}
+    limits = {name.removesuffix("_ns") for name in vars_of(Limits)}
+
+    assert limits - settings == {"recovery_grace"}  # a promise to workers, not a matter of taste
+
+
+def vars_of(kind: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "node-7.cluster"])
+def test_an_address_to_listen_on_is_taken(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYROTASK_HOST", host)
+
+    assert Settings.load().host == host
+
+
+@pytest.mark.parametrize("wrong", ["", "a host", "node:9090", "[::1]", 7])
+def test_what_is_no_address_to_listen_on_is_refused(wrong: object) -> None:
+    with pytest.raises(ValueError, match="a host's name or address, without a port"):
+        Settings(host=wrong)  # type: ignore[arg-type]
 
 
 def test_the_default_settings_are_the_cores_default_limits() -> None:

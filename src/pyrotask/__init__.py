@@ -3,6 +3,7 @@
 TaskManager     the reference API, in this process or as a Pyro object
 Server          serves a TaskManager under a label
 connect         a proxy for the TaskManager of a label or address
+Session         submits tasks to a broker and gets futures, over any trouble in between
 handler         marks a function as the handler of a tag, for workers
 Settings        bounds and periods
 errors          what can go wrong
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from pyrotask.errors import PyrotaskError, TaskManagerTermination, TaskRaisedException
 
 if TYPE_CHECKING:
+    from pyrotask.client.session import Session
     from pyrotask.config import Settings
     from pyrotask.remote.proxy import connect
     from pyrotask.remote.server import Server
@@ -28,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "PyrotaskError",
     "Server",
+    "Session",
     "Settings",
     "TaskManager",
     "TaskManagerTermination",
@@ -40,6 +43,7 @@ __all__ = [
 # Loaded at first use: a worker's module that imports `handler` does not need the server.
 _HOMES = {
     "Server": "pyrotask.remote.server",
+    "Session": "pyrotask.client.session",
     "Settings": "pyrotask.config",
     "TaskManager": "pyrotask.taskmanager",
     "connect": "pyrotask.remote.proxy",

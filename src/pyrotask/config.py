@@ -38,6 +38,7 @@ CONFIG_VARIABLE = "PYROTASK_CONFIG"
 NOT_SETTINGS = frozenset({CONFIG_VARIABLE})
 """Variables with our prefix that are no settings; every other unknown one is a mistyped setting."""
 
+DAY_S = 24 * 3600.0
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
@@ -152,6 +153,21 @@ class _OneOf:
 
 
 @dataclass(frozen=True, slots=True)
+class _Host:
+    allowed: str = "a host's name or address, without a port"
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def check(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise TypeError
+        if re.fullmatch(r"\w[\w.-]*", value, re.ASCII) is None:
+            ipaddress.IPv6Address(value)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
 class _HostPort:
     allowed: str = 'a text "host", "host:port" or "[IPv6 address]:port"'
 
@@ -250,10 +266,43 @@ class Settings:
     max_losses: int = _whole(10, at_least=1, at_most=1_000_000)
     """Workers that a task may lose: nodes are preempted for reasons of their own."""
 
-    max_waiting: int = _whole(10_000_000, at_least=1, at_most=1_000_000_000)
-    """Unstarted tasks that the manager takes on: its memory is finite (some 400 bytes each)."""
+    # ---- how much the broker takes on (the core's limits, too); what has begun is never refused
 
-    # ---- what a stranger may cost
+    max_waiting: int = _whole(10_000_000, at_least=1, at_most=1_000_000_000)
+    """Unstarted tasks: the broker's memory is finite, and each takes some 400 bytes of it, besides its
+    parameters, of which buffers from 4 KiB on are in the journal's files, if there is a journal."""
+
+    max_result_bytes: int = _whole(4 * GIB, at_least=MIB, at_most=1024 * GIB)
+    """Results in memory that nobody has collected. Beyond that, new tasks are refused until some are; no
+    result ever is. With a journal, buffers from 4 KiB on are in its files, and do not count."""
+
+    max_keyed: int = _whole(1_000_000, at_least=1, at_most=1_000_000_000)
+    """Tasks with a key: each stays until somebody forgets it."""
+
+    max_sessions: int = _whole(100_000, at_least=1, at_most=10_000_000)
+    """Open sessions: a client that opens one for each task would never notice."""
+
+    session_retention_s: float = _number(14 * DAY_S, at_least=1.0)
+    """How long a session may be without contact: its client may sleep over the holidays."""
+
+    max_unconfirmed: int = _whole(100_000, at_least=1, at_most=10_000_000)
+    """Replies, or deliveries, that a session's client has not said to have: after so many it never will."""
+
+    max_reply_bytes: int = _whole(64 * MIB, at_least=4 * KIB, at_most=GIB)
+    """Values that go out in one reply to a session: it has to fit into a message. One always goes."""
+
+    keep_failed_s: float = _number(DAY_S)
+    """How long a failure of a session can be looked at, and retried, after its delivery: until you have
+    had a look in the morning."""
+
+    max_kept_failures: int = _whole(10_000, at_least=0, at_most=10_000_000)
+    """How many of them: the oldest go first."""
+
+    # ---- where a broker listens, and what a stranger may cost
+
+    host: str = field(default="127.0.0.1", metadata={"kind": _Host()})
+    """The address that `pyrotask serve` and the managers inside of old scripts listen on: this machine's own;
+    ``"0.0.0.0"``: for other machines too, which takes a key."""
 
     max_message_bytes: int = _whole(GIB, at_least=MIB, at_most=4 * GIB - 1)
     """The longest message taken from a known client; Pyro's header cannot say more than 4 GiB."""
@@ -351,6 +400,14 @@ class Settings:
             max_crashes=self.max_crashes,
             max_losses=self.max_losses,
             max_waiting=self.max_waiting,
+            max_result_bytes=self.max_result_bytes,
+            max_keyed=self.max_keyed,
+            max_sessions=self.max_sessions,
+            session_retention_ns=round(self.session_retention_s * SECOND),
+            max_unconfirmed=self.max_unconfirmed,
+            max_reply_bytes=self.max_reply_bytes,
+            keep_failed_ns=round(self.keep_failed_s * SECOND),
+            max_kept_failures=self.max_kept_failures,
         )
 
 

@@ -205,10 +205,10 @@ class Engine:
 
 
 class _RoomyMachine(Machine):
-    """A machine that takes new tasks on only while its journal has room for them.
+    """A machine that takes new tasks on only while there is room for what becomes of them.
 
-    Everything else is done for as long as it can be written at all: the journal keeps a
-    reserve for what becomes of the tasks that were taken on before.
+    Everything else is done for as long as it can be done at all: the journal keeps a reserve on
+    its disk for the answers to the tasks that were taken on before, and so does the memory.
     """
 
     def __init__(self, limits: Limits, state: DurableState | None, journal: Journal) -> None:
@@ -226,11 +226,25 @@ class _RoomyMachine(Machine):
         return super().submit_many(*args, **kwargs)
 
     def _check_room(self) -> None:
-        if not self._journal.has_room and not self.state.terminated:
+        if self.state.terminated:
+            return  # that is what the machine will say
+        if not self._journal.has_room:
             raise QueueFull(
                 "the disk of the journal is almost full, and what is left is kept for the answers to the "
                 "tasks that wait: make room there, and submit again"
             )
+        held, most = self._result_bytes(), self.limits.max_result_bytes
+        if held >= most:
+            raise QueueFull(
+                f"{held} bytes of results are in the broker's memory, and max_result_bytes is {most}: "
+                "submit again when some of them are collected, or start the broker with a higher "
+                "max_result_bytes, or with a journal"
+            )
+
+    def _result_bytes(self) -> int:
+        """How much memory the answers take that are there."""
+        blocks = 0 if self._journal.keeps_blocks else self.state.result_block_bytes
+        return self.state.result_bytes + blocks
 
 
 def undoing(reply: Any) -> list[Command]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -37,6 +38,7 @@ from pyrotask.core.model import (
 )
 from pyrotask.errors import (
     InputFailed,
+    PayloadError,
     PyrotaskError,
     TaskCancelled,
     TaskRaisedException,
@@ -57,6 +59,8 @@ class Origin(NamedTuple):
     connection: ConnectionId | None = None
     serializer: str | None = None
     """The Pyro serializer of a proxy, which carries plain values only; None: no limits."""
+    wire: int = sys.maxsize
+    """The version of the bulk protocol that it speaks; who is of this very version need not say."""
 
     @property
     def plain_only(self) -> bool:
@@ -66,8 +70,8 @@ class Origin(NamedTuple):
     def encode(self, value: object, what: str) -> Payload:
         """Encode a value of this origin; ``what`` names it in an error."""
         if self.serializer is None:
-            return payload.encode(value)
-        return payload.encode_plain(payload.from_wire(value, self.serializer), what)
+            return payload.encode(value).in_blocks()
+        return payload.encode_plain(payload.from_wire(value, self.serializer), what).in_blocks()
 
     def decode(self, value: Payload, what: str) -> object:
         """Decode a value for this origin."""
@@ -78,10 +82,12 @@ class Origin(NamedTuple):
     def encode_failure(self, exception: object, traceback: str) -> Failure:
         """Encode what a task raised: an exception or any other object."""
         if self.serializer is None and isinstance(exception, BaseException):
-            return payload.encode_error(exception)._replace(traceback=traceback)
-        if self.serializer is not None:
-            exception = payload.from_wire(exception, self.serializer)
-        return payload.encode_plain_error(exception, traceback)
+            failure = payload.encode_error(exception)._replace(traceback=traceback)
+        else:
+            if self.serializer is not None:
+                exception = payload.from_wire(exception, self.serializer)
+            failure = payload.encode_plain_error(exception, traceback)
+        return failure._replace(error=failure.error.in_blocks())
 
     def decode_failure(self, failure: Failure) -> object:
         """Decode it for this origin, at least as a `RuntimeError` with its text."""
@@ -240,15 +246,20 @@ def storeResult(origin: Origin, task_id: str, result: object) -> Request:
     """See `TaskManager.storeResult`."""
     number = task_number(task_id)
     value = origin.encode(result, "result")
-    problem = None if value.format == PLAIN else _not_plain(result)
 
-    def store(machine: Machine, now: Nanoseconds, _: Caller | None) -> Step:
-        task = _check_tag(machine, task_id, number)
-        if problem is not None and task is not None and task.options.plain_answer and is_unfinished(task):
-            raise problem
-        return machine.succeed(now, number, value, connection=origin.connection)
+    def store(machine: Machine, now: Nanoseconds, _: Caller | None) -> Step | str:
+        _check_tag(machine, task_id, number)
+        try:
+            return machine.succeed(now, number, value, connection=origin.connection)
+        except PayloadError:
+            # Which part of it is no plain value takes a while to find: not under the lock.
+            return _UNREADABLE
 
-    return Request(store, _nothing)
+    def present(reply: object) -> None:
+        if reply is _UNREADABLE:
+            payload.encode_plain(result, f"the result of {task_id}, which a plain Pyro proxy waits for")
+
+    return Request(store, present)
 
 
 def storeException(origin: Origin, task_id: str, exception: object, traceback: str) -> Request:
@@ -425,24 +436,17 @@ _ENDS: dict[Cause, type[PyrotaskError]] = {
 }
 
 
+_UNREADABLE = "a plain proxy waits for it"
+
+
 def _nothing(_: object) -> None:
     return None
 
 
-def _check_tag(machine: Machine, given: str, number: TaskNumber) -> Task | None:
+def _check_tag(machine: Machine, given: str, number: TaskNumber) -> None:
     task = machine.state.tasks.get(number)
     if task is not None and task_id(task.tag, number) != given:
         raise UnknownTask(f"there is no task {given!r}; task {number} is {task_id(task.tag, number)!r}")
-    return task
-
-
-def _not_plain(result: object) -> PayloadError | None:
-    """Why a plain proxy could not read the result."""
-    try:
-        payload.encode_plain(result, "result")
-    except PayloadError as error:
-        return error
-    return None
 
 
 # --- checking arguments ---------------------------------------------------------------------------

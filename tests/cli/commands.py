@@ -80,6 +80,10 @@ class Running:
         found: dict[str, Any] = json.loads(self._next(lambda line: json.loads(line)["event"] == kind))
         return found
 
+    def told(self) -> str:
+        """What it has printed to stderr so far."""
+        return "".join(line for line in self._err if line is not None)
+
     def interrupt(self) -> None:
         """Do what Ctrl-C does."""
         self.process.send_signal(signal.SIGINT)

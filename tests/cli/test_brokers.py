@@ -11,17 +11,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import pyrotask
 from pyrotask import Server, TaskManagerTermination
-from pyrotask.cli import main
+from pyrotask.cli import main, status
 from pyrotask.cli.serve import greeting
 from pyrotask.errors import BrokerBroken
 from pyrotask.remote.connection_file import ConnectionFile
 from tests.cli import commands
+from tests.cli.conftest import Documents, Lines
+from tests.cli.house import House
 from tests.ports import free_port
 
 
@@ -29,16 +30,6 @@ from tests.ports import free_port
 def server() -> Iterator[Server]:
     with Server(label="pi", name_server="off") as server:
         yield server
-
-
-def document(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    assert main([*arguments, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
-def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    assert main(arguments) == 0
-    return capsys.readouterr().out.splitlines()
 
 
 # --- serve ------------------------------------------------------------------------------------
@@ -124,41 +115,53 @@ def test_serve_ends_when_it_is_terminated_and_everything_is_collected() -> None:
 # --- status -----------------------------------------------------------------------------------
 
 
-def test_status_counts_tasks_by_tag(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_counts_tasks_by_tag(server: Server, lines: Lines) -> None:
     manager = server.task_manager
     for number in range(3):
         manager.addTaskRequest("sqrt", (number,))
     manager.addTaskRequest("cube", (1,))
     manager.getTaskWithTag("sqrt")
-    printed = lines(capsys, "status", "pi")
+    printed = lines("status", "pi")
     assert "  tag   waiting  running  finished" in printed
     assert "  sqrt        2        1         0" in printed
     assert "  cube        1        0         0" in printed
 
 
-def test_status_shows_processes_and_what_they_run(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_shows_processes_and_what_they_run(server: Server, lines: Lines) -> None:
     process = server.task_manager.registerProcess(info="node 7")
     server.task_manager.addTaskRequest("sqrt", (2,))
     server.task_manager.getAnyTask(process)
-    [line] = [line for line in lines(capsys, "status", "pi") if "node 7" in line]
+    [line] = [line for line in lines("status", "pi") if "node 7" in line]
     assert "sqrt_0" in line
 
 
-def test_status_says_why_tasks_wait_and_what_to_do(
-    server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_status_says_why_tasks_wait_and_what_to_do(server: Server, lines: Lines) -> None:
     server.task_manager.addTaskRequest("sqrt", (2,))
-    printed = lines(capsys, "status", "pi")
+    printed = lines("status", "pi")
     assert "  1 task tagged sqrt waits; no worker is registered" in printed
     assert printed[-1] == "  start a worker: pyrotask worker pi -n 2 --module MODULE"
 
 
-def test_status_of_the_only_broker_needs_no_label(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    assert document(capsys, "status")["label"] == "pi"
+def test_status_shows_sessions_and_how_to_collect_what_is_left_in_them(
+    house: House, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.submit(count=3)
+    house.take(1)
+    house.succeed()
+    monkeypatch.setattr(status, "IS_AWAY_AFTER_S", 0.0)
+    printed = lines("status", "pi")
+    [row] = [line for line in printed if line.startswith("  friday")]
+
+    assert row.split()[-3:] == ["1", "2", "0"]
+    assert "  to collect without its program: pyrotask results pi --session friday --save FOLDER" in printed
 
 
-def test_status_takes_an_address_too(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    assert document(capsys, "status", server.address)["label"] == "pi"
+def test_status_of_the_only_broker_needs_no_label(server: Server, documents: Documents) -> None:
+    assert documents("status")[0]["label"] == "pi"
+
+
+def test_status_takes_an_address_too(server: Server, documents: Documents) -> None:
+    assert documents("status", server.address)[0]["label"] == "pi"
 
 
 def test_watching_ends_with_ctrl_c_and_exit_code_130(server: Server) -> None:
@@ -173,47 +176,45 @@ def test_watching_ends_with_ctrl_c_and_exit_code_130(server: Server) -> None:
 # --- list -------------------------------------------------------------------------------------
 
 
-def test_list_tells_who_answers(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    [broker] = document(capsys, "list")["brokers"]
+def test_list_tells_who_answers(server: Server, documents: Documents) -> None:
+    [broker] = documents("list")[0]["brokers"]
     assert (broker["label"], broker["address"], broker["state"]) == ("pi", server.address, "answers")
     assert broker["pid"] == os.getpid()
 
 
-def test_list_tells_who_does_not(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_tells_who_does_not(server: Server, documents: Documents) -> None:
     ConnectionFile(
         label="dead", host="127.0.0.1", port=free_port(), pid=1, hostname="here", lineage="x",
         started_at=time.time(), version="0.1.0",
     ).write(Path(os.environ["PYROTASK_RUNTIME_DIR"]))  # fmt: skip
-    states = {broker["label"]: broker["state"] for broker in document(capsys, "list")["brokers"]}
+    states = {broker["label"]: broker["state"] for broker in documents("list")[0]["brokers"]}
     assert states == {"dead": "no answer", "pi": "answers"}
 
 
-def test_list_names_the_key_file_to_copy(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_list_names_the_key_file_to_copy(documents: Documents, tmp_path: Path) -> None:
     key = tmp_path / "pi.key"
     with Server(label="pi", name_server="off", key_file=key):
-        [broker] = document(capsys, "list")["brokers"]
+        [broker] = documents("list")[0]["brokers"]
     assert (broker["key_file"], broker["state"]) == (str(key), "answers")
 
 
-def test_an_empty_list_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "start one with `pyrotask serve LABEL`" in lines(capsys, "list")
+def test_an_empty_list_says_how_to_start_one(lines: Lines) -> None:
+    assert "start one with `pyrotask serve LABEL`" in lines("list")
 
 
 # --- stop -------------------------------------------------------------------------------------
 
 
-def test_stop_terminates_and_tells_what_there_was(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stop_terminates_and_tells_what_there_was(server: Server, lines: Lines) -> None:
     server.task_manager.addTaskRequest("sqrt", (2,))
-    assert lines(capsys, "stop", "pi") == [
-        "pi is terminated; tasks: 1 waiting, 0 running, 0 not collected yet"
-    ]
+    assert lines("stop", "pi") == ["pi is terminated; tasks: 1 waiting, 0 running, 0 not collected yet"]
     with pytest.raises(TaskManagerTermination):
         server.task_manager.addTaskRequest("sqrt", (2,))
 
 
-def test_stop_may_be_repeated(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not document(capsys, "stop", "pi")["already"]
-    assert document(capsys, "stop", "pi")["already"]
+def test_stop_may_be_repeated(server: Server, documents: Documents) -> None:
+    assert not documents("stop", "pi")[0]["already"]
+    assert documents("stop", "pi")[0]["already"]
 
 
 def test_stop_ends_serve() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import platform
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+import pyrotask
 from pyrotask import Server, TaskManager
 from pyrotask.cli import main
 from pyrotask.errors import PayloadError
+from pyrotask.remote import versions
 from tests.cli import commands
 from tests.ports import free_port
 
@@ -122,10 +126,12 @@ def test_a_tag_that_no_worker_has_a_handler_for(server: Server, capsys: pytest.C
     assert "1 task tagged sqrt waits; the only worker has no handler for it" in capsys.readouterr().out
 
 
-def test_a_broker_of_another_version(capsys: pytest.CaptureFixture[str]) -> None:
+@contextmanager
+def broker_of_others(change: str) -> Iterator[None]:
+    """A broker of label pi in a process of its own, that is changed first."""
     code = (
-        "import pyrotask, sys; from pyrotask.remote import bulk\n"
-        "bulk.WIRE, pyrotask.__version__ = 99, '9.9.9'\n"
+        "import platform, pyrotask, sys; from pyrotask.remote import versions\n"
+        f"{change}\n"
         "with pyrotask.Server(label='pi', name_server='off') as server:\n"
         "    print(server.address, flush=True)\n"
         "    sys.stdin.read()\n"
@@ -135,10 +141,30 @@ def test_a_broker_of_another_version(capsys: pytest.CaptureFixture[str]) -> None
     ) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        text = refusal(capsys, "status", "pi")
+        yield
         other.communicate()
-    assert "9.9.9" in text
+
+
+def test_a_broker_of_another_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with broker_of_others("versions.WIRES, pyrotask.__version__ = versions.WireRange(98, 99), '9.9.9'"):
+        text = refusal(capsys, "status", "pi")
+    assert "runs pyrotask 9.9.9 (interface 98 to 99)" in text
+    assert f"this is {pyrotask.__version__} (interface {versions.WIRES})" in text
     assert "`pip install pyrotask==9.9.9`" in text
+
+
+def test_a_worker_with_another_python_is_told_what_works_and_what_does_not() -> None:
+    with (
+        broker_of_others("platform.python_version = lambda: '3.99.1'"),
+        commands.Running("worker", "pi", "-n", "1", "--module", "pyrotask.demo.analysis", "--json") as worker,
+    ):
+        worker.event("node registered")
+        text = worker.told()
+    assert text.count("\n") == 1
+    assert f"this is Python {platform.python_version()}, and the broker 'pi' runs 3.99.1" in text
+    assert "Plain values travel" in text
+    assert "lambdas" in text
+    assert "`python3.99 -m venv" in text
 
 
 def test_a_value_that_cannot_be_pickled() -> None:

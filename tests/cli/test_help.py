@@ -9,10 +9,10 @@ import sys
 import pytest
 
 import pyrotask
-from pyrotask.cli import main
+from pyrotask.cli import main, parser
 from tests.cli import commands
 
-COMMANDS = ("serve", "worker", "status", "list", "stop", "journal", "demo")
+COMMANDS = tuple(command.__name__.rpartition(".")[2] for command in parser.COMMANDS)
 
 
 def text_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -39,7 +39,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert text_of(capsys, "--version") == f"pyrotask {pyrotask.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", ["--help", "status --help"])
+@pytest.mark.parametrize("arguments", ["--help", "status --help", "results --help"])
 def test_help_loads_nothing_that_is_slow(arguments: str) -> None:
     code = (
         "import sys; from pyrotask.cli import main\n"
@@ -61,6 +61,9 @@ def test_help_loads_nothing_that_is_slow(arguments: str) -> None:
         ["worker", "pi", "--module", "m", "-n", "0"],
         ["worker", "pi", "--module", "m", "--period", "-1"],
         ["demo", "--tasks", "many"],
+        ["explain"],
+        ["tasks", "pi", "--state", "lost"],
+        ["results", "pi", "--session", "friday", "--key", "k"],
     ],
     ids=" ".join,
 )

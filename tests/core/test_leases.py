@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyrotask.core import events as e
-from pyrotask.core.model import SECOND, Cause, Ended, Kind, Limits, Options, State, TaskNumber
+from pyrotask.core.model import SECOND, UNFINISHED, Cause, Ended, Kind, Limits, Options, State, TaskNumber
 from pyrotask.errors import NotHolder, Refused, UnknownProcess, UnknownTask
 from tests.core.world import ERROR, VALUE, World
 
@@ -278,6 +278,42 @@ def test_a_worker_that_comes_back_keeps_what_it_names_and_nothing_else() -> None
 
     assert world.state(kept) is State.RUNNING
     assert world.waiting() == [lost, older]
+
+
+def test_a_worker_that_has_come_back_is_handed_nothing_over_its_old_connection() -> None:
+    world = World()
+    old = world.connect()
+    worker = world.register(kind=Kind.WORKER, connection=old)
+    new = world.connect()
+    world.do(world.machine.hold_only(world.now, worker, {}, new))
+    task = world.submit()
+
+    assert world.lease(process=worker, connection=old, caller="sent before") == ()
+    assert world.take(process=worker, connection=new) == task
+
+
+def test_what_a_worker_had_asked_for_over_its_old_connection_ends_when_it_comes_back() -> None:
+    world = World()
+    old = world.connect()
+    worker = world.register(kind=Kind.WORKER, connection=old)
+    world.park("nobody reads this", process=worker, connection=old)
+    world.do(world.machine.hold_only(world.now, worker, {}, world.connect()))
+    task = world.submit()
+
+    assert isinstance(world.answers["nobody reads this"], Refused)
+    assert world.waiting() == [task]
+
+
+def test_an_old_word_of_what_a_worker_holds_changes_nothing() -> None:
+    world = World()
+    old, new = world.connect(), world.connect()
+    worker, task = world.register(kind=Kind.WORKER, connection=old), world.submit()
+    world.do(world.machine.hold_only(world.now, worker, {}, new))
+    world.take(process=worker, connection=new)
+
+    with pytest.raises(Refused, match="over a newer connection"):
+        world.machine.hold_only(world.now, worker, {}, old)
+    assert world.state(task) is State.RUNNING
 
 
 def test_a_plain_process_that_asks_anew_gives_back_what_its_closed_connection_was_handed() -> None:
@@ -563,3 +599,22 @@ def test_a_supervisor_cannot_end_what_its_child_does_not_hold() -> None:
     world.succeed(task)
     world.do(world.machine.reach_time_limit(world.now, task, 1, child))
     assert world.state(task) is State.SUCCEEDED
+
+
+def test_a_poison_task_among_innocents_ends_alone() -> None:
+    world = World()
+    tasks = [world.submit() for _ in range(64)]
+    poison, died = tasks[17], 0
+    while any(world.state(task) in UNFINISHED for task in tasks):
+        worker = world.register(kind=Kind.WORKER)
+        leases = world.lease(process=worker, count=64)
+        for lease in leases:
+            if lease.task == poison:
+                begun = {poison: lease.attempt}
+                world.do(world.machine.child_exited(world.now, worker, begun, "signal 9"))
+                died += 1
+                break
+            world.succeed(lease.task, attempt=lease.attempt)
+
+    assert [task for task in tasks if world.state(task) is not State.SUCCEEDED] == [poison]
+    assert (world.ended(poison).cause, died) == (Cause.CRASHED, world.machine.limits.max_crashes)

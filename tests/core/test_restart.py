@@ -247,6 +247,17 @@ def test_attempts_beyond_a_block_are_reserved_before_they_are_made() -> None:
     assert world.machine.state.tasks[task].attempt == ATTEMPT_BLOCK + 1
 
 
+def test_a_plain_slave_that_asks_for_more_never_got_what_the_last_run_handed_out() -> None:
+    world = World()
+    slave = world.register(60, connection=world.connect())
+    task = world.submit()
+    world.take(process=slave, connection=world.machine.connect())
+    restart(world)  # and that reply was never sent
+    (lease,) = world.lease(process=slave, connection=world.connect())
+
+    assert (lease.task, lease.attempt) == (task, 1 + ATTEMPT_BLOCK)
+
+
 def test_a_delivery_that_the_power_took_has_a_number_of_its_own() -> None:
     world = World()
     session = world.open_session()

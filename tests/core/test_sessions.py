@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from pyrotask.core.events import CallAnswered
+from pyrotask.core.interventions import NO_MORE
 from pyrotask.core.machine import Machine, Parked
 from pyrotask.core.model import (
     SECOND,
@@ -18,6 +20,7 @@ from pyrotask.core.model import (
     TaskNumber,
 )
 from pyrotask.core.recorder import Step
+from pyrotask.core.selection import Selection
 from pyrotask.errors import QueueFull, Refused, SessionExpired, TaskManagerTermination, UnknownSession
 from tests.core.world import VALUE, World
 
@@ -98,6 +101,14 @@ def test_those_who_wait_are_served_from_the_middle_of_a_submit(world: World) -> 
 
 
 # --- calls that are repeated --------------------------------------------------------------------
+
+
+def test_a_call_that_changes_nothing_is_remembered_by_one_event(world: World, session: SessionId) -> None:
+    cancel = lambda: world.machine.interventions.cancel_many(world.now, Selection(), "", limit=1)  # noqa: E731
+    step = world.machine.sessions.once(world.now, session, 1, 0, cancel)
+
+    assert world.do(step) == (NO_MORE,)
+    assert [type(event) for event in step.events] == [CallAnswered]
 
 
 def test_a_repeated_call_gets_the_first_reply_and_is_done_once(world: World, session: SessionId) -> None:
@@ -463,3 +474,15 @@ def test_a_kept_failure_can_be_forgotten(world: World, session: SessionId) -> No
     assert world.do(world.machine.forget(world.now, task))
 
     assert world.state(task) is None
+
+
+def test_a_collect_that_arrives_late_does_not_displace_the_one_over_a_newer_connection(
+    world: World, session: SessionId
+) -> None:
+    old, new = world.connect(), world.connect()
+    park(world, session, "new", connection=new)
+    step = world.machine.sessions.collect(world.now, session, count=1, connection=old, caller="old")
+
+    assert isinstance(world.do(step), Refused)
+    task = world.run(session=session)
+    assert [one.answer.task for one in world.answers["new"]] == [task]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from pyrotask.core.blocks import Block
 from pyrotask.core.events import Event
 from pyrotask.core.machine import Step
 from pyrotask.core.model import (
@@ -54,7 +56,21 @@ def write(path: Path, commands: Sequence[Sequence[Event]], policy: Policy = Poli
 def append_one_by_one(journal: FileJournal, commands: Sequence[Sequence[Event]]) -> None:
     """Append each command's events when those before are durable."""
     for command in commands:
-        journal.wait(journal.append(command))
+        journal.wait(journal.append(copied(command)))
+
+
+def copied(command: Sequence[Event]) -> list[Event]:
+    """The same events with blocks of their own: a block has its place in one journal only."""
+    return [_copied(event) for event in command]
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Block):
+        return Block(value.read())
+    if isinstance(value, tuple):
+        items = map(_copied, value)
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return value
 
 
 class _Life:
@@ -94,8 +110,10 @@ class _Life:
         return self.random.choice(numbers) if numbers else None
 
     def _value(self) -> Payload:
+        """Of two buffers; some are blocks, which are short here, so that they can be damaged byte by byte."""
         chosen = self.random.choice((PLAIN, PICKLE))
-        return Payload(chosen, tuple(self.random.randbytes(self.random.randrange(9)) for _ in range(2)))
+        buffers = [self.random.randbytes(self.random.randrange(9)) for _ in range(2)]
+        return Payload(chosen, (buffers[0], self.random.choice((bytes, Block))(buffers[1])))
 
     def submit(self) -> None:
         policy = RetryPolicy(retries=self.random.randrange(3), delay_ns=SECOND, only=("ValueError",))

@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pyrotask.core import events as e
+from pyrotask.core.blocks import Block
 from pyrotask.core.model import DEFAULT_OPTIONS, Options, Payload, TaskNumber
 from pyrotask.journal.codec import NUMBERS, Decoder, encode, pack
 from pyrotask.journal.problems import JournalTooNew
@@ -31,12 +32,30 @@ def test_every_event_has_a_number_of_its_own() -> None:
 @pytest.mark.parametrize("kind", EVENT_TYPES, ids=lambda kind: kind.__name__)
 @given(data=st.data())
 def test_every_event_comes_back_as_it_was(kind: type[Any], data: st.DataObject) -> None:
+    st.register_type_strategy(Block, st.builds(Block, st.binary()))
     event = data.draw(st.from_type(kind))
     assume("nan" not in repr(event))  # a NaN does not even equal itself
-    (back,) = Decoder().decode(encode([event]))
+    home = Drawer()
+    (back,) = Decoder(home_of=lambda _: home).decode(encode([event], home.put))
 
     assert back == event
     assert types_of(back) == types_of(event)
+
+
+class Drawer:
+    """A home for blocks."""
+
+    number = 7
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+
+    def put(self, block: Block) -> None:
+        block.place(self, len(self.blocks))
+        self.blocks.append(block)
+
+    def read(self, block: Block) -> bytes:
+        return self.blocks[block.offset].read()
 
 
 def types_of(value: Any) -> Any:

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from pyrotask.journal import JournalDamaged, Policy, open_journal
+from pyrotask.journal.blocks import blocks_of, file_of
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.frames import HEAD_BYTES, FrameReader
 from pyrotask.journal.mark import SLOT_BYTES
-from pyrotask.journal.recovery import Folded, fold
+from pyrotask.journal.recovery import Folded, fold, prove_blocks
 from pyrotask.journal.repair import compact
 from tests.journal.lives import append_one_by_one, life, state_after, write
 
@@ -42,6 +43,7 @@ def check(path: Path) -> Folded | None:
     """All that was acknowledged is there (it is returned), or the journal is refused (None)."""
     try:
         folded = fold(Folder(path))
+        prove_blocks(Folder(path), folded)
     except JournalDamaged as error:
         refusal = error
     else:
@@ -65,7 +67,7 @@ def files_of(path: Path) -> list[str]:
 
 
 def test_the_undamaged_journal_is_whole(journal: Path) -> None:
-    assert [name.rpartition(".")[2] for name in files_of(journal)] == ["image", "log", "mark"]
+    assert {name.rpartition(".")[2] for name in files_of(journal)} == {"blocks", "image", "log", "mark"}
     assert check(journal) is not None
 
 
@@ -94,6 +96,43 @@ def test_a_flipped_bit_anywhere_is_noticed_or_does_no_harm(journal: Path, kind: 
         # All of a log and an image counts; the mark has a spare, and unused room.
         assert folded is None or kind == "mark", place
         whole[place] ^= bit
+
+
+def needed(path: Path) -> dict[str, set[int]]:
+    """The bytes of large values that are there to be read again, by the names of their files."""
+    places: dict[str, set[int]] = {}
+    for block in blocks_of(fold(Folder(path)).state):
+        bytes_of = places.setdefault(file_of(block).path.name, set())
+        bytes_of.update(range(block.offset, block.offset + block.nbytes))
+    return places
+
+
+def test_a_file_of_large_values_cut_before_the_end_of_one_is_noticed(journal: Path) -> None:
+    for name, places in needed(journal).items():
+        whole = (journal / name).read_bytes()
+        for length in range(len(whole)):
+            (journal / name).write_bytes(whole[:length])
+            assert (check(journal) is None) == (length <= max(places, default=-1)), (name, length)
+        (journal / name).write_bytes(whole)
+
+
+def test_a_flipped_bit_in_a_large_value_that_is_needed_is_noticed(journal: Path) -> None:
+    for name, places in needed(journal).items():
+        whole = bytearray((journal / name).read_bytes())
+        assert places
+        for place in range(len(whole)):
+            whole[place] ^= 1 << place % 8
+            (journal / name).write_bytes(whole)
+            assert (check(journal) is None) == (place in places), (name, place)
+            whole[place] ^= 1 << place % 8
+        (journal / name).write_bytes(whole)
+
+
+def test_a_missing_file_of_large_values_is_noticed(journal: Path) -> None:
+    for name in needed(journal):
+        (journal / name).rename(journal / "elsewhere")
+        assert check(journal) is None
+        (journal / "elsewhere").rename(journal / name)
 
 
 def test_what_is_laid_out_behind_the_end_may_hold_anything(journal: Path) -> None:
@@ -240,7 +279,7 @@ def test_under_a_weak_policy_unsynced_events_may_be_lost_from_their_end_on(tmp_p
     opened.journal.close()
     (log,) = copy.glob("*.log")
     data = log.read_bytes().rstrip(b"\0")
-    log.write_bytes(data[: len(data) // 2])
+    log.write_bytes(data[: len(data) * 9 // 10])
     folded = fold(Folder(copy))
 
     assert 0 < folded.position < EVENTS

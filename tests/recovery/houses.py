@@ -42,16 +42,25 @@ class Broker:
     """`pyrotask serve` with a journal, until it is killed, told to end, or the block is left.
 
     ``largest_file``: at this size in bytes the system refuses to make any of its files longer.
+    ``name_server``: ``"host:port"``, or "off". ``runtime_dir``: None: this process's own.
     """
 
     def __init__(
-        self, journal: Path, *, port: int = 0, policy: str = "always", largest_file: int | None = None
+        self,
+        journal: Path,
+        *,
+        port: int = 0,
+        policy: str = "always",
+        largest_file: int | None = None,
+        name_server: str = "off",
+        runtime_dir: Path | None = None,
     ) -> None:
         limit = "unlimited" if largest_file is None else str(largest_file // 512)
+        place = () if runtime_dir is None else (f"PYROTASK_RUNTIME_DIR={runtime_dir}",)
         self.command = Running(
             "serve", LABEL, "--journal", str(journal), "--journal-policy", policy,
-            "--port", str(port), "--name-server", "off", "--json",
-            command=("sh", "-c", f'ulimit -f {limit}; exec "$@"', "sh", *PYROTASK),
+            "--port", str(port), "--name-server", name_server, "--json",
+            command=("env", *place, "sh", "-c", f'ulimit -f {limit}; exec "$@"', "sh", *PYROTASK),
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -80,11 +89,11 @@ class Broker:
 
 
 @contextlib.contextmanager
-def working(folder: Path, count: int) -> Iterator[Running]:
+def working(folder: Path, count: int, where: str = LABEL) -> Iterator[Running]:
     """`pyrotask worker`, with that many processes that take part."""
     module = folder / "recovery_tasks.py"
     module.write_text(TASKS, encoding="utf-8")
-    with Running("worker", LABEL, "-n", str(count), "--module", str(module), "--tether", "--json") as worker:
+    with Running("worker", where, "-n", str(count), "--module", str(module), "--tether", "--json") as worker:
         for _ in range(count):
             worker.event("registered")
         yield worker

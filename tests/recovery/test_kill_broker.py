@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -26,69 +25,11 @@ from pyrotask.errors import ConnectError
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.recovery import fold
 from tests.cli.commands import Running
-from tests.recovery.houses import Broker, manager, working
+from tests.recovery.deaths import Deaths
+from tests.recovery.houses import manager, working
 
-POLICIES = ("always", "always", "interval", "never")
 MOST_OUTSTANDING = 40
 BROKEN = (CommunicationError, ConnectError)
-
-
-class Deaths:
-    """The life of the broker: one after the other is killed, or told to end."""
-
-    def __init__(self, journal: Path, dice: random.Random) -> None:
-        self._journal = journal
-        self._dice = dice
-        self._broker = Broker(journal).__enter__()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.number = 0
-        self.error: BaseException | None = None
-        self.back_at: float | None = None
-        """When the broker had come back; None once work was seen to go on."""
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """The broker that lives now may go on."""
-        self._over.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def check(self) -> None:
-        """Raise, if there will be no more brokers."""
-        if self.error is not None:
-            raise AssertionError("a broker could not be ended, or not be started") from self.error
-
-    def bury(self) -> None:
-        self._broker.__exit__()
-
-    def _run(self) -> None:
-        try:
-            while not self._over.wait(self._dice.uniform(0.2, 1.5)):
-                self._die()
-        except BaseException as error:  # noqa: BLE001 - the test looks at it
-            self.error = error
-
-    def _die(self) -> None:
-        dead = self._broker
-        if self._dice.random() < 0.25:
-            dead.tell_to_end()
-        else:
-            dead.kill()
-        dead.__exit__()
-        self.number += 1
-        port = dead.port if self._dice.random() < 0.5 else 0
-        policy = self._dice.choice(POLICIES)
-        try:
-            self._broker = Broker(self._journal, port=port, policy=policy).__enter__()
-        except AssertionError as error:
-            if "another program listens" not in str(error):
-                raise
-            # The system has given the port to somebody else by now.
-            self._broker = Broker(self._journal, policy=policy).__enter__()
-        self.back_at = time.monotonic()
 
 
 class Master:

@@ -141,50 +141,41 @@ class Weather:
         except OSError:
             return
         ways = (Way(near_in, far_out), Way(far_in, near_out))
-        carrying = [asyncio.create_task(_quietly(way.carry(self._dice))) for way in ways]
-        suffering = asyncio.create_task(_quietly(self._suffer(ways, carrying)))
-        both = asyncio.gather(*carrying)
+        carrying = asyncio.gather(*(way.carry(self._dice) for way in ways))
+        suffering = asyncio.create_task(self._suffer(ways))
         try:
-            await asyncio.wait([both, suffering], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((carrying, suffering), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (*carrying, suffering):
-                task.cancel()
-            await asyncio.gather(both, suffering, return_exceptions=True)
+            carrying.cancel()
+            suffering.cancel()
+            await asyncio.gather(carrying, suffering, return_exceptions=True)
             _reset(far_out)
 
-    async def _suffer(self, ways: tuple[Way, Way], carrying: list[asyncio.Task[None]]) -> None:
+    async def _suffer(self, ways: tuple[Way, Way]) -> None:
         """Let the fate of a connection happen; returns when it breaks."""
         dice = self._dice
         fate = "fine" if self._is_clear else dice.choices([*FATES], [*FATES.values()])[0]
         self.seen[fate] += 1
         one = dice.randrange(2)
-        match fate:
-            case "slow":
-                for way in ways:
-                    way.longest_delay_s = LONGEST_DELAY_S
-            case "thin":
-                ways[one].bytes_per_s = THIN_BYTES_PER_S
-            case "silent":
-                for way in ways:
-                    way.swallows = True
-                await asyncio.sleep(dice.uniform(0, 2 * LONGEST_SILENCE_S))
-                return
+        if fate == "slow":
+            for way in ways:
+                way.longest_delay_s = LONGEST_DELAY_S
+        elif fate == "thin":
+            ways[one].bytes_per_s = THIN_BYTES_PER_S
+        elif fate == "silent":
+            for way in ways:
+                way.swallows = True
+            await asyncio.sleep(dice.uniform(0, 2 * LONGEST_SILENCE_S))
+            return
         if fate in {"fine", "slow", "thin"}:
             await asyncio.Event().wait()  # for ever
         await asyncio.sleep(dice.uniform(0, LONGEST_LIFE_S))
         if fate == "half-closed":
-            carrying[one].cancel()
-            carrying[one] = asyncio.create_task(asyncio.sleep(2 * LONGEST_SILENCE_S))
             ways[one].sink.write_eof()
-        elif fate == "swallowed":
+        if fate in {"half-closed", "swallowed"}:
             ways[one].swallows = True
         if fate != "reset":
             await asyncio.sleep(dice.uniform(0, LONGEST_SILENCE_S))
-
-
-async def _quietly(work: object) -> None:
-    with contextlib.suppress(OSError, asyncio.CancelledError, RuntimeError):
-        await work  # type: ignore[misc]
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self, cast
 
 from Pyro5 import protocol
 from Pyro5.api import Proxy
@@ -41,10 +41,23 @@ def plain_proxy(server: Server, serializer: str = "serpent", handshake: object =
         yield proxy
 
 
+class Where(Protocol):
+    """What a client has to know of a server."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def uri(self) -> str: ...
+
+
 class RawClient:
     """A Pyro client that sends whatever it is told to, and does not wait for answers."""
 
-    def __init__(self, server: Server, serializer: str = "serpent", *, silent: bool = False) -> None:
+    def __init__(self, server: Where, serializer: str = "serpent", *, silent: bool = False) -> None:
         self.object_id = server.uri.removeprefix("PYRO:").partition("@")[0]
         self.serializer = serializers[serializer]
         self.sock = socket.create_connection((server.host, server.port), timeout=LONG_S)

@@ -8,8 +8,9 @@ import msgpack
 import pytest
 
 from pyrotask.clock import ManualClock
-from pyrotask.core.machine import Machine, Parked
-from pyrotask.core.model import Cause, ConnectionId, Limits, Options, Payload, State, TaskNumber
+from pyrotask.core.leases import MOST_BYTES
+from pyrotask.core.machine import Machine
+from pyrotask.core.model import Cause, Options, Payload, State, TaskNumber
 from pyrotask.engine import Engine
 from pyrotask.errors import (
     BrokerBroken,
@@ -17,63 +18,9 @@ from pyrotask.errors import (
     UnknownLabel,
     UnknownProcess,
 )
-from pyrotask.journal import MemoryJournal, Ticket
-from pyrotask.reference import Origin, Request
 from pyrotask.remote import bulk
-
-VALUE = ["plain", [b"\x01"]]
-OTHER_VALUE = ["plain", [b"\x02"]]
-
-
-class Waiting:
-    """A caller whose connection waits; `reply` is what it was told, presented as for the wire."""
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self.replies: list[Any] = []
-
-    def answer(self, reply: Any, ticket: Ticket) -> None:
-        self.replies.append(reply)
-
-    @property
-    def reply(self) -> Any:
-        (reply,) = self.replies
-        if isinstance(reply, Exception):
-            raise reply
-        return self._request.present(reply)
-
-
-class Client:
-    """One connection to an engine, served as `server` serves it."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.connection: ConnectionId = engine.connect()
-
-    def call(self, name: str, *args: Any) -> Any:
-        request = bulk.service("run 7")[name](Origin(self.connection, None), *args)
-        caller = Waiting(request) if request.blocks and request.timeout != 0 else None
-        done = self._engine.execute(lambda m, now: request.command(m, now, caller))
-        if isinstance(done.reply, Parked):
-            return caller
-        if isinstance(done.reply, Exception):
-            raise done.reply
-        return request.present(done.reply)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(start=1_000_000_000)
-
-
-@pytest.fixture
-def engine(clock: ManualClock) -> Engine:
-    return Engine(Limits(), clock, MemoryJournal())
-
-
-@pytest.fixture
-def client(engine: Engine) -> Client:
-    return Client(engine)
+from pyrotask.remote.versions import WIRES
+from tests.remote.bulk_calls import OTHER_VALUE, VALUE, Client
 
 
 @pytest.fixture
@@ -97,7 +44,8 @@ def state_of(engine: Engine, task: int) -> State:
 
 def test_hello_names_versions_lineage_and_label(client: Client, engine: Engine) -> None:
     hello = client.call("hello")
-    assert (hello["wire"], hello["label"], hello["lineage"]) == (bulk.WIRE, "run 7", engine.lineage)
+    assert (hello["label"], hello["lineage"]) == ("run 7", engine.lineage)
+    assert (hello["oldest_wire"], hello["wire"]) == WIRES
 
 
 def test_status_tells_what_waits_and_why(client: Client, engine: Engine, worker: int) -> None:
@@ -130,6 +78,41 @@ def test_an_exchange_hands_out_up_to_as_many_tasks_as_asked_for(
         submit(engine)
     reply = client.call("exchange", worker, [], ["sqrt"], 2, 0)
     assert reply["tasks"] == [[n, "sqrt", 1, ["plain", [b"\x09"]], False, None, []] for n in (0, 1)]
+
+
+def test_an_exchange_hands_out_no_more_than_a_fair_part_of_what_waits(
+    client: Client, engine: Engine, worker: int
+) -> None:
+    other = client.call("register_worker", None, None, "there", ["sqrt"])
+    for _ in range(10):
+        submit(engine)
+    seen = [len(client.call("exchange", who, [], None, 64, 0)["tasks"]) for who in (worker, other) * 3]
+    assert seen == [5, 3, 1, 1, 0, 0]
+
+
+def test_a_fair_part_is_of_the_tasks_that_the_worker_can_run(
+    client: Client, engine: Engine, worker: int
+) -> None:
+    client.call("register_worker", None, None, "there", ["other"])
+    for number in range(20):
+        submit(engine, "sqrt" if number % 5 == 0 else "other")
+    assert len(client.call("exchange", worker, [], None, 64, 0)["tasks"]) == 2
+
+
+def test_a_task_with_a_time_limit_is_handed_out_alone(client: Client, engine: Engine, worker: int) -> None:
+    submit(engine)
+    submit(engine, time_limit_ns=10**9)
+    for _ in range(2):
+        submit(engine)
+    seen = [[task[0] for task in client.call("exchange", worker, [], None, 9, 0)["tasks"]] for _ in range(3)]
+    assert seen == [[0], [1], [2, 3]]
+
+
+def test_large_payloads_are_handed_out_one_by_one(client: Client, engine: Engine, worker: int) -> None:
+    large = Payload("plain", (bytes(MOST_BYTES // 2 + 1),))
+    for _ in range(2):
+        engine.execute(lambda m, now: m.submit(now, "sqrt", large))
+    assert len(client.call("exchange", worker, [], None, 9, 0)["tasks"]) == 1
 
 
 def test_a_task_tells_its_time_limit_and_that_a_plain_client_waits_for_it(
@@ -300,7 +283,39 @@ def test_a_timeout_that_is_none_is_refused(client: Client, worker: int, timeout_
 def test_a_beat_names_the_children_that_are_not_known(client: Client) -> None:
     node = client.call("register_node", 5.0, "node")
     child = client.call("register_worker", node, 5.0, "child", ["sqrt"])
-    assert client.call("beat", node, [child, 77]) == [77]
+    assert client.call("beat", node, [child, 77]) == {"unknown": [77], "ended": []}
+
+
+def test_a_beat_tells_once_which_attempts_of_the_children_are_in_vain(client: Client, engine: Engine) -> None:
+    node = client.call("register_node", 5.0, "node")
+    child = client.call("register_worker", node, 5.0, "child", ["sqrt"])
+    task = submit(engine)
+    Client(engine).call("exchange", child, [], None, 1, 0)
+    client.call("cancel", {"tasks": [task]})
+    assert client.call("beat", node, [child])["ended"] == [[child, task, 1]]
+    assert client.call("beat", node, [child])["ended"] == []
+
+
+def test_a_supervisor_gives_back_what_its_children_will_not_begin(client: Client, engine: Engine) -> None:
+    node = client.call("register_node", 5.0, "node")
+    child = client.call("register_worker", node, 5.0, "child", ["sqrt"])
+    for _ in range(4):
+        submit(engine)
+    Client(engine).call("exchange", child, [], None, 4, 0)
+    client.call("give_back", node, [[1, 1], [2, 1]])
+    again = Client(engine).call("exchange", child, [], None, 9, 0)["tasks"]
+    assert [task[:3] for task in again] == [[1, "sqrt", 2], [2, "sqrt", 2]]
+    assert engine.machine.state.tasks[TaskNumber(1)].trouble is None
+
+
+def test_only_what_is_leased_below_the_supervisor_is_given_back(
+    client: Client, engine: Engine, worker: int
+) -> None:
+    submit(engine)
+    Client(engine).call("exchange", worker, [], None, 1, 0)
+    node = client.call("register_node", 5.0, "node")
+    client.call("give_back", node, [[0, 1], [77, 1]])
+    assert state_of(engine, 0) is State.RUNNING
 
 
 def test_what_a_child_had_begun_has_crashed_and_the_rest_has_not(

@@ -9,78 +9,13 @@ import msgpack
 import pytest
 
 from pyrotask.clock import ManualClock
-from pyrotask.core.model import Limits
 from pyrotask.engine import Engine
 from pyrotask.errors import QueueFull, Refused, SessionExpired, TaskManagerTermination, UnknownTask
 from pyrotask.journal import MemoryJournal
 from pyrotask.reference import Origin
 from pyrotask.remote import bulk
 from pyrotask.remote.bulk_submit import MOST_ITEMS, new_tasks_from_wire, option_readers
-from tests.remote.test_bulk import Client
-
-VALUE = ["plain", [b"\x01"]]
-OTHER_VALUE = ["plain", [b"\x02"]]
-ERROR = ["pickle", [b"\x03"]]
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(start=1_000_000_000)
-
-
-@pytest.fixture
-def engine(clock: ManualClock) -> Engine:
-    return Engine(Limits(), clock, MemoryJournal())
-
-
-@pytest.fixture
-def client(engine: Engine) -> Client:
-    return Client(engine)
-
-
-@pytest.fixture
-def session(client: Client) -> int:
-    return int(client.call("open_session", "mine"))
-
-
-@pytest.fixture
-def worker(engine: Engine) -> Worker:
-    return Worker(engine)
-
-
-class Worker:
-    """Does what it is given, by a connection of its own."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._client = Client(engine)
-        self.process = self._client.call("register_worker", None, None, "here", None)
-
-    def take(self, count: int = 100) -> list[Any]:
-        return list(self._client.call("exchange", self.process, [], None, count, 0)["tasks"])
-
-    def hand_in(self, *results: list[Any]) -> dict[str, Any]:
-        return dict(self._client.call("exchange", self.process, list(results), None, 0, 0))
-
-    def succeed(self) -> None:
-        self.hand_in(*([task, attempt, "value", OTHER_VALUE] for task, _, attempt, *_ in self.take()))
-
-    def fail(self) -> None:
-        self.hand_in(
-            *(
-                [task, attempt, "error", ERROR, "Traceback", ["ValueError"], "bad luck"]
-                for task, _, attempt, *_ in self.take()
-            )
-        )
-
-
-def submit(client: Client, session: int, sequence: int = 1, count: int = 1, **options: Any) -> list[int]:
-    items = [["a", VALUE, options]] * count
-    return list(client.call("submit", session, sequence, sequence - 1, items))
-
-
-def collect(client: Client, session: int, taken_over: int = 0, count: int = 100) -> list[Any]:
-    return list(client.call("collect", session, taken_over, count, 0)["deliveries"])
-
+from tests.remote.bulk_calls import ERROR, OTHER_VALUE, VALUE, Client, Worker, collect, submit
 
 # --- the page about it ---------------------------------------------------------------------------
 
@@ -453,5 +388,6 @@ def test_a_worker_is_told_of_what_it_runs_in_vain(client: Client, session: int, 
     worker.take()
     client.call("cancel", {"tasks": [0]})
 
-    assert worker.hand_in()["ended"] == [[0, 1]]
     assert "ended" not in worker.hand_in()
+    assert worker.ask()["ended"] == [[0, 1]]
+    assert "ended" not in worker.ask()

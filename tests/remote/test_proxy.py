@@ -30,6 +30,7 @@ from pyrotask.remote import bulk
 from pyrotask.remote.proxy import BulkProxy, TaskManagerProxy, connect
 from pyrotask.remote.security import create_key
 from pyrotask.remote.server import Server
+from pyrotask.remote.versions import WIRES
 
 PATIENCE_S = 30.0
 
@@ -161,10 +162,44 @@ def test_a_proxy_connects_again_after_a_broken_connection(serve: Serve, closing:
     server = serve()
     proxy = connected(closing, "run 7")
     server.stop()
-    with pytest.raises(Pyro5.errors.CommunicationError):
+    with pytest.raises(ConnectError):
         proxy.numberOfTasks()
     serve(port=server.port)
     assert proxy.addTaskRequest("sqrt", (2.0,)) == "sqrt_0"
+
+
+def test_a_broker_that_dies_is_told_with_what_to_type(serve: Serve, closing: ExitStack) -> None:
+    server = serve("run 7")
+    proxy = connected(closing, "run 7")
+    server.stop()
+    for what in ("is gone, in numberOfTasks", "cannot connect"):
+        with pytest.raises(ConnectError, match=what) as caught:
+            proxy.numberOfTasks()
+        assert f"the broker 'run 7' at {server.address}" in str(caught.value)
+        assert "`pyrotask serve 'run 7'`" in str(caught.value)
+
+
+def test_a_broker_that_dies_while_a_master_waits_is_told_as_pyro_tells_it_too(
+    serve: Serve, closing: ExitStack
+) -> None:
+    server = serve()
+    proxy = connected(closing, "run 7")
+    stopping = threading.Timer(0.1, server.stop)
+    stopping.start()
+    with pytest.raises(Pyro5.errors.ConnectionClosedError, match="in getAnyResult") as caught:
+        proxy.getAnyResult()
+    assert isinstance(caught.value, ConnectError)
+    stopping.join()
+
+
+def test_a_call_that_takes_longer_than_it_may_is_a_timeout_of_pyros_too(
+    serve: Serve, closing: ExitStack
+) -> None:
+    serve()
+    proxy = connected(closing, "run 7", timeout_s=0.1)
+    with pytest.raises(Pyro5.errors.TimeoutError, match="did not answer getAnyTask in time") as caught:
+        proxy.getAnyTask()
+    assert isinstance(caught.value, ConnectError)
 
 
 def test_a_label_that_nobody_has_is_told_with_what_to_type() -> None:
@@ -223,13 +258,28 @@ def test_it_knows_whom_it_talks_to(serve: Serve, closing: ExitStack) -> None:
     )
 
 
-def test_another_interface_is_refused_with_the_command_to_type(closing: ExitStack) -> None:
-    hello = {"wire": bulk.WIRE + 1, "version": "9.8.7", "lineage": "x", "label": "run 7"}
+NEWER = WIRES.newest + 1
+OLDER = WIRES.oldest - 1
+
+
+@pytest.mark.parametrize("wires", [{"wire": OLDER}, {"wire": NEWER, "oldest_wire": NEWER}, {"wire": "1"}, {}])
+def test_another_interface_is_refused_with_the_command_to_type(
+    closing: ExitStack, wires: dict[str, Any]
+) -> None:
+    hello = {**wires, "version": "9.8.7", "lineage": "x", "label": "run 7"}
     where = serve_stranger(closing, bulk.OBJECT_ID, {"hello": lambda self: hello})
     with pytest.raises(
         VersionMismatch, match=r"runs pyrotask 9\.8\.7 .* this is 0.*pip install pyrotask==9\.8\.7"
     ):
         BulkProxy(where)
+
+
+def test_a_broker_of_a_neighbouring_version_is_spoken_to_in_the_version_that_both_know(
+    closing: ExitStack,
+) -> None:
+    hello = {"wire": NEWER, "oldest_wire": WIRES.newest, "lineage": "x", "label": "run 7"}
+    where = serve_stranger(closing, bulk.OBJECT_ID, {"hello": lambda self: hello})
+    assert bulk_to(closing, where).wire == WIRES.newest
 
 
 def test_a_broker_that_says_no_hello_is_refused_as_another_version(closing: ExitStack) -> None:

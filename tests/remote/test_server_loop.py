@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from Pyro5 import protocol
 
+from pyrotask.errors import BrokerBroken
 from pyrotask.journal import MemoryJournal, Ticket
 from pyrotask.remote.errands import Errands
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
-from tests.remote.serving import RawClient, connected, parked, plain_proxy, serving
+from tests.remote.serving import LONG_S, RawClient, connected, parked, plain_proxy, serving
 from tests.waiting import until
 
 
@@ -106,6 +109,37 @@ def test_a_result_whose_client_dies_before_it_is_durable_comes_again(
     journal.release()
     until(lambda: tm.numberOfTasks()[2] == {"t": 1})
     assert tm.getAnyResult(timeout=60)[2] == "result"
+
+
+def test_what_came_in_behind_a_request_that_waits_is_done_when_the_connection_closes(server: Server) -> None:
+    with RawClient(server) as client:
+        client.call("getAnyTask")
+        until(lambda: parked(server) == 1)
+        client.call("addTaskRequest", "t", 1, flags=protocol.FLAGS_ONEWAY)
+    until(lambda: server.task_manager.numberOfTasks()[0] == {"t": 1})
+    assert connected(server) == parked(server) == 0
+
+
+def test_when_the_loop_dies_the_server_stops_with_the_story_and_everybody_sees_it(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[BrokerBroken] = []
+    server.on_broken(told.append)
+    with RawClient(server) as client:
+        client.call("getAnyTask")
+        until(lambda: parked(server) == 1)
+        hub = server._hub
+        assert hub is not None
+        hub.loop.call_soon_threadsafe(sys.exit, "a bad day")
+        with pytest.raises(BrokerBroken, match=r"event loop of the broker 'slow' .*a bad day"):
+            server.wait(LONG_S)
+        assert client.is_closed_by_server()
+    assert [str(error) for error in told] == [str(server._broken)]
+    assert parked(server) == connected(server) == 0
+    assert "the event loop of the broker 'slow' has ended" in caplog.text
+    late: list[BrokerBroken] = []
+    server.on_broken(late.append)
+    assert late == told
 
 
 def test_what_a_stop_could_not_send_is_first_in_line_again(server: Server, journal: SlowJournal) -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import multiprocessing
+import selectors
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
+from typing import Any
 
 import psutil
 import pytest
 
 from pyrotask.remote.server import Server
 from tests.figures import Figure
-from tests.remote.serving import RawClient, connected, parked, serving
+from tests.remote.serving import LONG_S, RawClient, connected, in_thread, parked, serving
 from tests.waiting import until
 
 MANY = 500
+TASKS = 10_000
 
 
 @pytest.fixture
@@ -41,31 +44,75 @@ def serve(pipe: Connection) -> None:
             pipe.send(parked(server))
 
 
-def test_a_waiting_client_costs_kilobytes_and_no_thread(figure: Figure) -> None:
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,))
-    process.start()
-    with ExitStack() as stack:
+class Elsewhere:
+    """A server in a process of its own, and many clients that wait for its tasks."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._pipe, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,))
+        process.start()
         stack.callback(process.join)
-        stack.callback(ours.send, "stop")
-        there = type("There", (), dict(zip(("host", "port", "uri"), ours.recv(), strict=True)))
-        stack.enter_context(RawClient(there)).answer("numberOfActiveProcesses")  # type: ignore[arg-type]
-        about = psutil.Process(process.pid)
-        memory, threads = about.memory_info().rss, about.num_threads()
-        for _ in range(MANY):
-            stack.enter_context(RawClient(there)).call("getAnyTask")  # type: ignore[arg-type]
+        stack.callback(self._pipe.send, "stop")
+        self.host, self.port, self.uri = self._pipe.recv()
+        self._about = psutil.Process(process.pid)
+        self.client(stack).answer("numberOfActiveProcesses")
+        memory, threads = self._about.memory_info().rss, self._about.num_threads()
+        self.clients = [self.client(stack) for _ in range(MANY)]
+        for client in self.clients:
+            client.call("getAnyTask")
+        until(lambda: self._parked() == MANY)
+        self.bytes_each = (self._about.memory_info().rss - memory) / MANY
+        self.more_threads = self._about.num_threads() - threads
 
-        def are_parked() -> bool:
-            ours.send("parked")
-            return bool(ours.recv() == MANY)
+    def client(self, stack: ExitStack) -> RawClient:
+        return stack.enter_context(RawClient(self))
 
-        until(are_parked)
-        cost = (about.memory_info().rss - memory) / MANY
-        figure(
-            f"{MANY} waiting clients: {cost:,.0f} bytes each, {about.num_threads() - threads} threads more"
-        )
-        assert about.num_threads() <= threads + 1  # the main thread's hand has started meanwhile
-        assert cost < 100_000  # ten times what it is
+    def _parked(self) -> int:
+        self._pipe.send("parked")
+        return int(self._pipe.recv())
+
+
+def test_a_waiting_client_costs_kilobytes_and_no_thread(figure: Figure) -> None:
+    with ExitStack() as stack:
+        there = Elsewhere(stack)
+    figure(f"{MANY} waiting clients: {there.bytes_each:,.0f} bytes each, {there.more_threads} threads more")
+    assert there.more_threads <= 1  # the main thread's hand has started meanwhile
+    assert there.bytes_each < 10_000
+
+
+@pytest.mark.slow
+def test_very_many_tasks_are_each_answered_once_by_many_that_waited(figure: Figure) -> None:
+    with ExitStack() as stack:
+        there = Elsewhere(stack)
+        master = there.client(stack)
+
+        def submit_and_collect() -> list[Any]:
+            for number in range(TASKS):
+                master.answer("addTaskRequest", "t", number)
+            return [master.answer("getAnyResult") for _ in range(TASKS)]
+
+        began = time.perf_counter()
+        answers = in_thread(submit_and_collect)
+        work(there.clients, TASKS)
+        assert sorted(result for _, _, result in answers()) == list(range(TASKS))
+        took = time.perf_counter() - began
+    figure(f"{TASKS:,} tasks with {MANY} waiting plain clients: {TASKS / took:,.0f} tasks/s")
+    assert there.more_threads <= 1
+    assert there.bytes_each < 10_000
+
+
+def work(clients: list[RawClient], tasks: int) -> None:
+    """Each client hands in its task's parameter as the result, and asks for the next one."""
+    with selectors.DefaultSelector() as selector:
+        for client in clients:
+            selector.register(client.sock, selectors.EVENT_READ, client)
+        while tasks:
+            for key, _ in selector.select(LONG_S):
+                client = key.data
+                _, (task_id, _, parameter) = client.receive()
+                assert client.answer("storeResult", task_id, parameter) is None
+                client.call("getAnyTask")
+                tasks -= 1
 
 
 def test_termination_frees_all_at_once(server: Server, figure: Figure) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyrotask.core.explain import explain
+from pyrotask.errors import PayloadError
 from tests.taskmanager.houses import House, RemoteHouse, ask, in_background, refusal
 
 SERIALIZERS = ["serpent", "json", "msgpack", "marshal"]
@@ -112,19 +113,43 @@ def test_a_pickled_task_that_only_plain_slaves_could_take_is_explained(remote: R
 
 def test_a_result_that_plain_masters_cannot_read_is_refused_and_stays(remote: RemoteHouse) -> None:
     plain, manager = remote.client(), remote.manager
-    plain.addTaskRequest("t", None)
+    manager.addTaskRequest("t", None)
     manager.getAnyTask()
     manager.storeResult("t_0", Thing(7))
     with refusal("PayloadError", ValueError, "t_0", "stays"):
         plain.getAnyResult()
-    with refusal("PayloadError", ValueError, "t_0", "stays"):
-        plain.getResultWithTag("t")
     assert manager.getAnyResult()[2].number == 7
 
 
+def test_a_result_that_plain_masters_cannot_read_does_not_hold_up_those_behind_it(
+    remote: RemoteHouse,
+) -> None:
+    plain, manager = remote.client(), remote.manager
+    for result in (Thing(7), "plain"):
+        number = manager.addTaskRequest("t", None)
+        manager.getAnyTask()
+        manager.storeResult(number, result)
+    with refusal("PayloadError", ValueError, "t_0", "stays"):
+        plain.getResultWithTag("t")
+    assert plain.getAnyResult() == ("t_1", "t", "plain")
+    with refusal("TimeoutError", TimeoutError):
+        plain.getAnyResult(timeout=0)
+    assert manager.getResultWithTag("t")[1].number == 7
+
+
+def test_a_slave_in_process_has_to_store_plain_values_for_a_plain_master(remote: RemoteHouse) -> None:
+    plain, manager = remote.client(), remote.manager
+    plain.addTaskRequest("t", None)
+    manager.getAnyTask()
+    with pytest.raises(PayloadError, match=r"the result of t_0, .*\[1\]: .*Thing"):
+        manager.storeResult("t_0", ["plain", Thing(7)])
+    manager.storeResult("t_0", 7)
+    assert plain.getAnyResult() == ("t_0", "t", 7)
+
+
 def test_a_waiting_plain_master_is_told_of_a_result_it_cannot_read(remote: RemoteHouse) -> None:
-    waiting = in_background(remote, "getAnyResult")
     remote.manager.addTaskRequest("t", None)
+    waiting = in_background(remote, "getAnyResult")
     remote.manager.getAnyTask()
     remote.manager.storeResult("t_0", Thing(7))
     with refusal("PayloadError", ValueError, "t_0"):

@@ -1,4 +1,4 @@
-"""The command line: `pyrotask serve`, `worker`, `status`, `list`, `stop`, `journal`, `demo`.
+"""The command line: `pyrotask serve`, `worker`, `status`, `tasks`, and those in `parser.COMMANDS`.
 
 One file a command. Each has the same three things: `HELP`, a line; `add_to`, which describes its
 arguments; `run`, which does it and returns the exit code. What is slow to import is imported

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import difflib
 import shlex
@@ -12,6 +13,7 @@ from pyrotask.errors import BrokerNotFound, NameServerNotFound
 
 if TYPE_CHECKING:
     from pyrotask.config import Settings
+    from pyrotask.remote.proxy import BulkProxy
 
 
 @contextlib.contextmanager
@@ -27,7 +29,20 @@ def with_near_labels(where: str, settings: Settings) -> Iterator[None]:
         raise BrokerNotFound(f"{error}. Did you mean {meant}?") from error
 
 
-def the_only_label(settings: Settings) -> str:
+def broker_of(args: argparse.Namespace, settings: Settings) -> BulkProxy:
+    """Connect to the broker that ``args.broker`` means; None: the only one there is.
+
+    Raises:
+        ConnectError: there is no way to it; the text says what to type.
+    """
+    from pyrotask.remote.proxy import BulkProxy
+
+    where = args.broker or the_only_label(settings, args.command)
+    with with_near_labels(where, settings):
+        return BulkProxy(where, settings)
+
+
+def the_only_label(settings: Settings, command: str = "status") -> str:
     """Return the label of the one broker there is a connection file of.
 
     Raises:
@@ -35,15 +50,17 @@ def the_only_label(settings: Settings) -> str:
     """
     from pyrotask.remote.connection_file import ConnectionFile
 
+    # `explain` has a task before the label.
+    called = "pyrotask explain TASK" if command == "explain" else f"pyrotask {command}"
     labels = [file.label for file in ConnectionFile.list_all(settings.runtime_dir)]
     if len(labels) == 1:
         return labels[0]
     if not labels:
         raise BrokerNotFound(
             f"no broker has a connection file in {settings.runtime_dir}: start one with "
-            "`pyrotask serve LABEL`, or name one: `pyrotask status LABEL` or `pyrotask status HOST:PORT`"
+            f"`pyrotask serve LABEL`, or name one: `{called} LABEL` or `{called} HOST:PORT`"
         )
-    which = ", ".join(f"`pyrotask status {shlex.quote(label)}`" for label in labels)
+    which = ", ".join(f"`{called} {shlex.quote(label)}`" for label in labels)
     raise BrokerNotFound(f"which broker? There are {len(labels)}; type one of {which}")
 
 

@@ -52,10 +52,11 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 def _check(args: argparse.Namespace, output: Output) -> int:
     from pyrotask.journal.folder import Folder
-    from pyrotask.journal.recovery import fold
+    from pyrotask.journal.recovery import fold, prove_blocks
 
     folder = Folder(args.journal)
     folded = fold(folder)
+    prove_blocks(folder, folded)
     output.document({"whole": True, **_facts(folded), "bytes": folder.size()})
     output.say(f"{args.journal} is whole. {_sentence(folded)}")
     return 0
@@ -84,11 +85,18 @@ def _compact(args: argparse.Namespace, output: Output) -> int:
             **_facts(done.folded),
             "bytes_before": done.bytes_before,
             "bytes": done.bytes_after,
+            "lost_values": done.lost_values,
             "damaged_files": kept,
         }
     )
     if done.kept is not None:
-        output.warn(f"{done.folded.damage}")
+        if done.folded.damage is not None:
+            output.warn(f"{done.folded.damage}")
+        if done.lost_values:
+            output.warn(
+                f"{done.lost_values} large values could not be read: tasks that need them were cancelled, results "
+                "count as lost with their worker"
+            )
         output.say(f"what is lost is lost; the damaged files are in {kept}")
     output.say(f"{args.journal}: {done.bytes_before:,} bytes before, {done.bytes_after:,} now")
     output.say(_sentence(done.folded))

@@ -6,10 +6,37 @@ import argparse
 from collections.abc import Sequence
 
 import pyrotask
-from pyrotask.cli import demo, journal, serve, status, stop, worker
+from pyrotask.cli import (
+    cancel,
+    demo,
+    explain,
+    forget,
+    journal,
+    results,
+    retry,
+    serve,
+    status,
+    stop,
+    tasks,
+    worker,
+)
 from pyrotask.cli import list as list_
 
-COMMANDS = (serve, worker, status, list_, stop, journal, demo)
+COMMANDS = (
+    serve,
+    worker,
+    status,
+    tasks,
+    explain,
+    results,
+    retry,
+    cancel,
+    forget,
+    list_,
+    stop,
+    journal,
+    demo,
+)
 
 DESCRIPTION = """\
 A task broker for people who compute: a master script asks for tasks, compute
@@ -52,5 +79,5 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         how = one.add_argument_group("output")
         how.add_argument("--json", action="store_true", help="for programs: one JSON document, or one a line")
         how.add_argument("--quiet", action="store_true", help="nothing but errors; the exit code tells")
-        one.set_defaults(run=command.run)
+        one.set_defaults(run=command.run, command=name)
     return parser.parse_args(argv)

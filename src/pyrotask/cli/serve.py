@@ -55,7 +55,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("label", metavar="LABEL", help="what workers and masters will find it by")
     network = parser.add_argument_group("network")
     network.add_argument(
-        "--host", default="127.0.0.1", help="the address to listen on (default: this machine only)"
+        "--host", help="the address to listen on (default: the setting host: this machine only)"
     )
     network.add_argument("--port", type=_port, default=0, help="the TCP port (default: a free one)")
     network.add_argument(
@@ -89,8 +89,11 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Serve. Blocks until the broker is stopped."""
     settings, mode = _settings(args)
+    args.host = args.host or settings.host
+    from pyrotask.remote.os_sockets import allow_many_sockets
     from pyrotask.remote.server import Server
 
+    allow_many_sockets()
     with arriving(signal.SIGINT, signal.SIGTERM) as arrived:
         server = Server(
             label=args.label,
@@ -102,7 +105,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
             name_server=mode,
             journal=settings.journal,
         )
-        server.task_manager.broker.engine.on_broken(arrived.put)
+        server.on_broken(arrived.put)
         with server:
             _tell_started(server, args, output)
             end = _wait_for_end(server, arrived, output)

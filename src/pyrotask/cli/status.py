@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pyrotask.cli.hints import the_only_label, with_near_labels
+from pyrotask.cli.hints import broker_of
 from pyrotask.cli.options import add_connecting, seconds, settings_of
 from pyrotask.cli.output import Output, duration
 
@@ -27,6 +27,12 @@ example:
 MOST_IDS = 3
 """Running tasks that are named in one row: more is a list for programs."""
 
+MOST_SESSIONS = 10
+"""Sessions that are shown: the others, which nobody has used for longer, are for programs."""
+
+IS_AWAY_AFTER_S = 120.0
+"""A program that waits for answers is heard of each minute: after twice that, it is not there."""
+
 CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -43,12 +49,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Print the status, once or again and again."""
-    from pyrotask.remote.proxy import BulkProxy
-
-    settings = settings_of(args)
-    where = args.broker or the_only_label(settings)
-    with with_near_labels(where, settings):
-        proxy = BulkProxy(where, settings)
+    proxy = broker_of(args, settings_of(args))
     try:
         while True:
             status = proxy.call("status")
@@ -86,12 +87,48 @@ def show(status: Mapping[str, Any], output: Output) -> None:
             [_process_row(process) for process in status["processes"]],
             title="processes",
         )
+    if status["sessions"]:
+        output.say()
+        _show_sessions(status, output)
     if status["explanations"]:
         output.say("\nwhy tasks wait:")
         for sentence in status["explanations"]:
             output.say(f"  {sentence}")
     if any(tasks["waiting"].values()) and not any(p["kind"] == "worker" for p in status["processes"]):
         output.say(f"  start a worker: pyrotask worker {shlex.quote(status['label'])} -n 2 --module MODULE")
+
+
+def _show_sessions(status: Mapping[str, Any], output: Output) -> None:
+    shown = status["sessions"][:MOST_SESSIONS]
+    more = status["sessions_open"] - len(shown)
+    output.table(
+        ("session", "open for", "last heard of", "unfinished", "to collect", "handed out"),
+        [_session_row(session) for session in shown],
+        title=f"sessions ({more:,} more, not heard of for longer)" if more else "sessions",
+    )
+    alone = [one for one in shown if one["answers"] + one["handed_out"] and _silent_s(one) > IS_AWAY_AFTER_S]
+    if alone:
+        label, name = shlex.quote(status["label"]), shlex.quote(alone[0]["name"])
+        output.say(
+            f"  to collect without its program: pyrotask results {label} --session {name} --save FOLDER"
+        )
+
+
+def _session_row(session: Mapping[str, Any]) -> tuple[object, ...]:
+    heard = "waits now" if session["is_waited_in"] else f"{duration(_silent_s(session))} ago"
+    open_for = duration(max(0.0, time.time() - session["opened_at"]))
+    return (
+        session["name"],
+        open_for,
+        heard,
+        session["unfinished"],
+        session["answers"],
+        session["handed_out"],
+    )
+
+
+def _silent_s(session: Mapping[str, Any]) -> float:
+    return 0.0 if session["is_waited_in"] else max(0.0, time.time() - session["heard_at"])
 
 
 def _headline(status: Mapping[str, Any]) -> str:

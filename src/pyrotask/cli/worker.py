@@ -35,8 +35,9 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         help="processes (default: one a core)",
     )  # fmt: skip
     parser.add_argument(
-        "--module", dest="modules", metavar="MODULE", action="append", required=True,
-        help="where the handlers are: a module, or a path like my_tasks.py; may be given again",
+        "--module", dest="modules", metavar="MODULE", action="append", default=[],
+        help="where the handlers are: a module, or a path like my_tasks.py; may be given again. Without "
+        "one, only functions of Executors are run",
     )  # fmt: skip
     parser.add_argument(
         "--period", metavar="SECONDS", type=seconds, default=5.0,
@@ -81,9 +82,10 @@ class Story:
     def __init__(self, output: Output) -> None:
         self._output = output
         self.started = 0
+        self._has_worked = False
         self.died = 0
         self._overdue: set[int | None] = set()
-        """Children that are ended for a task's time limit."""
+        """Children that are ended for a task's time limit, or since nobody wants its answer."""
         self._not_handed_in: list[str] = []
         """Tasks that were running when their child was ended with us."""
 
@@ -94,9 +96,11 @@ class Story:
         )
         if event.kind == "started":
             self.started += 1
+        elif event.kind == "registered":
+            self._has_worked = True
         elif event.kind == "ended" and not event.in_order:
             self.died += 1
-        elif event.kind == "time limit":
+        elif event.kind in {"time limit", "in vain"}:
             self._overdue.add(event.pid)
         elif event.kind == "ended" and event.pid not in self._overdue:
             self._not_handed_in += event.tasks
@@ -117,8 +121,7 @@ class Story:
             f"ended: {why[min(signals, 2)]}{given_back}; processes started: {self.started}, died: {self.died}"
         )
 
-    @staticmethod
-    def _line(event: Event) -> str:
+    def _line(self, event: Event) -> str:
         who = (
             f"process {event.process} (pid {event.pid})" if event.process is not None else f"pid {event.pid}"
         )
@@ -127,11 +130,15 @@ class Story:
                 return f"{who} works"
             case "ended" if event.in_order:
                 return ""  # what ends as it should is counted at the end
+            case "ended" if event.process is None and not self._has_worked:
+                return ""  # nobody has worked yet: why not, is told once, as the command's error
             case "ended":
                 with_it = f"; with it ended its attempt at {', '.join(event.tasks)}" if event.tasks else ""
                 return f"{who} ended: {event.detail}{with_it}"
-            case "time limit" | "stopped" | "continued":
+            case "time limit" | "in vain" | "stopped" | "continued":
                 return f"{who}: {event.detail or event.kind}"
+            case "broker lost" | "broker found":
+                return event.detail
             case "draining":
                 return "finishing what runs; Ctrl-C again ends it at once"
             case _:

@@ -248,9 +248,14 @@ def answer_of(task: Task) -> Answer:
 
 def size_of(answer: Answer) -> int:
     """How many bytes of the user's are in it."""
+    return sum([value.nbytes for value in values_of(answer)])
+
+
+def values_of(answer: Answer) -> tuple[Payload, ...]:
+    """What in it is the user's."""
     if isinstance(answer.outcome, Success):
-        return answer.outcome.value.nbytes
-    return 0 if answer.outcome.failure is None else answer.outcome.failure.error.nbytes
+        return (answer.outcome.value,)
+    return () if answer.outcome.failure is None else (answer.outcome.failure.error,)
 
 
 def _other_session(task: Task, place: Place) -> SessionId | None:

@@ -133,4 +133,3 @@ def _client(machine: Machine, claim: Place) -> str:
         return "whoever asks for results"
     session = machine.state.sessions.get(claim.session)
     return f"session {claim.session}, which has ended" if session is None else f"session {session.name!r}"
-

@@ -12,6 +12,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
+from pyrotask.core.blocks import Block
 from pyrotask.core.deadlines import Due, Key
 from pyrotask.core.endings import SET_ASIDE
 from pyrotask.core.model import (
@@ -31,6 +32,7 @@ from pyrotask.core.model import (
     Task,
     TaskNumber,
 )
+from pyrotask.core.state import result_of
 from pyrotask.errors import BrokerBroken
 
 if TYPE_CHECKING:
@@ -120,6 +122,10 @@ def _check_counts(state: DurableState) -> None:
         number = Counter(task.tag for task in tasks if task.state in states)
         _same("counts", dict(found), {tag: number[tag] for tag in tags})
     _same("unstarted", state.unstarted, sum(counts.waiting.values()))
+    results = [b for t in state.tasks.values() for value in result_of(t) for b in value.buffers]
+    blocks = sum(len(buffer) for buffer in results if isinstance(buffer, Block))
+    _same("the bytes of blocks in results", state.result_block_bytes, blocks)
+    _same("the bytes of results", state.result_bytes, sum(map(len, results)) - blocks)
 
 
 # --- lines ----------------------------------------------------------------------------------

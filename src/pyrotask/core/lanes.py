@@ -33,6 +33,9 @@ MAX_VIEWS = 16_384
 MAX_EMPTY_LANES = 16_384
 """Empty lanes kept, and as many again as are occupied."""
 
+MAX_COUNTED = 256
+"""Lanes that are looked at to count tasks: many tags must not make a count slow."""
+
 
 class LaneKey(NamedTuple):
     """What the tasks of a lane have in common."""
@@ -135,6 +138,21 @@ class Lanes:
 
     def __iter__(self) -> Iterator[Lane]:
         return (lane for lane in self._lanes.values() if lane.size)
+
+    def count(self, tags: frozenset[str] | None, enough: int) -> int:
+        """How many stand in line with these tags (None: any), or ``enough`` if there are more.
+
+        Where that would take long, ``enough`` is said too.
+        """
+        lanes: Iterable[Lane] = self._lanes.values()
+        if tags is not None:
+            lanes = (lane for tag in tags for lane in self._lanes_of_tag.get(tag, {}).values())
+        found = 0
+        for seen, lane in enumerate(lanes):
+            found += lane.size
+            if found >= enough or seen == MAX_COUNTED:
+                return enough
+        return found
 
     def views(self) -> Iterable[View]:
         """All views that there are."""

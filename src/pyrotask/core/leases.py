@@ -6,7 +6,7 @@ over, and its deadlines; `_over` ends those, and goes before the event that ends
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pyrotask.core import events as e
@@ -20,6 +20,7 @@ from pyrotask.core.model import (
     Lease,
     Limits,
     Nanoseconds,
+    NodeId,
     Payload,
     Process,
     ProcessId,
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from pyrotask.core.recorder import Recorder
 
 _NO_TROUBLE = Trouble()
+
+MOST_BYTES = 1 << 20
+"""How many bytes of parameters are handed out at once; always one task, however large."""
 
 
 class Leases:
@@ -60,15 +64,21 @@ class Leases:
     def hand_out(
         self, now: Nanoseconds, view: View, process: ProcessId | None, via: Connection | None, count: int = 1
     ) -> tuple[Lease, ...]:
-        """Up to ``count`` tasks. One that has killed a worker is never among innocents."""
+        """Up to ``count`` tasks, and `MOST_BYTES`.
+
+        One that has killed a worker is never among innocents; nor is one with a time limit among
+        others, since that begins when it is handed out.
+        """
         leases: list[Lease] = []
+        room_bytes = MOST_BYTES
         while len(leases) < count and (task := view.first()) is not None:
             assert isinstance(task, Task), task.number
-            dangerous = task.trouble is not None and task.trouble.crashes > 0
-            if dangerous and leases:
+            room_bytes -= task.payload.nbytes
+            is_alone = count > 1 and _goes_alone(task)
+            if leases and (is_alone or room_bytes < 0):
                 break
             leases.append(self._lease(now, task, process, via))
-            if dangerous:
+            if is_alone:
                 break
         return tuple(leases)
 
@@ -126,6 +136,18 @@ class Leases:
         tasks = [self._state.tasks[number] for number in numbers]
         return sorted(tasks, key=lambda task: task.order, reverse=True)
 
+    def held_below(self, node: NodeId, attempts: Mapping[TaskNumber, int]) -> list[TaskNumber]:
+        """Those of these attempts that are made by a child of that supervisor."""
+        held = []
+        for number, attempt in attempts.items():
+            task = self._state.tasks.get(number)
+            if task is None or task.state is not State.RUNNING or task.attempt != attempt:
+                continue
+            process = holder_of(task).process
+            if process is not None and self._state.processes[process].node == node:
+                held.append(number)
+        return held
+
     def undelivered(self, process: Process) -> list[TaskNumber]:
         """What a plain process never got, when it asks for more: that reply was lost.
 
@@ -133,8 +155,13 @@ class Leases:
         """
         if process.kind is not Kind.PLAIN or not process.tasks:
             return []
-        ways = ((number, self.connections.get(number)) for number in process.tasks)
-        return [number for number, via in ways if via is not None and via.closed_with is not None]
+        return [number for number in process.tasks if self._way_is_closed(self._state.tasks[number])]
+
+    def _way_is_closed(self, task: Task) -> bool:
+        via = self.connections.get(task.number)
+        if via is not None:
+            return via.closed_with is not None
+        return task.attempt < self._state.first_attempt  # a run before has handed it out
 
     # --- ending badly -----------------------------------------------------------------------
 
@@ -244,6 +271,11 @@ class Leases:
         newest = task.attempt if attempt is None else max(task.attempt, self._state.first_attempt - 1)
         if not 1 <= (newest if attempt is None else attempt) <= newest:
             raise NotHolder(f"{name_of(task)} was never handed out{_as_attempt(attempt)}: get it first")
+
+
+def _goes_alone(task: Task) -> bool:
+    has_crashed = task.trouble is not None and task.trouble.crashes > 0
+    return has_crashed or task.options.time_limit_ns is not None
 
 
 def holder_of(task: Task) -> Holder:

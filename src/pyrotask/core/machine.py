@@ -257,6 +257,22 @@ class Machine:
         self._membership.child_exited(now, self._lookup.process(number), begun, detail)
         return self._recorder.step(None)
 
+    def give_back_unbegun(
+        self,
+        now: Nanoseconds,
+        node: NodeId,
+        attempts: Mapping[TaskNumber, int],
+        connection: ConnectionId | None = None,
+    ) -> Step:
+        """A supervisor reports attempts that its children will not begin: they go to the front.
+
+        What is not held by a child of it (any more) is left alone.
+        """
+        self.beat(now, node, (), connection)
+        self._leases.release_all(self._leases.held_below(node, attempts), Cause.NOT_BEGUN)
+        self._matching.settle(now)
+        return self._recorder.step(None)
+
     def unregister_node(self, node: NodeId) -> Step:
         """A supervisor leaves. Its children are on their own."""
         self._lookup.node(node)
@@ -282,7 +298,7 @@ class Machine:
         """Take a task on. The reply is its number; for a known key, that of the task there."""
         item = NewTask(tag, payload, options, due_at, tuple(inputs), key)
         self._lookup.may_submit((item,), session)
-        self._hear(now, process, connection)
+        self._hear(now, process, self._if_open(connection))
         number = self._take_on(now, item, session)
         self._matching.settle(now)
         return self._recorder.step(number)
@@ -298,7 +314,7 @@ class Machine:
     ) -> Step:
         """Take all these tasks on, or none. The reply is a tuple of their numbers, in order."""
         self._lookup.may_submit(items, session)
-        self._hear(now, process, connection)
+        self._hear(now, process, self._if_open(connection))
         numbers = tuple([self._take_on(now, item, session) for item in items])
         self._matching.settle(now)
         return self._recorder.step(numbers)
@@ -339,12 +355,16 @@ class Machine:
         """Ask for the next tasks: highest priority first, then first in line.
 
         The reply is a tuple of up to ``count`` leases. When there is nothing to lease it is
-        empty if ``caller`` is None (a poll), and else `Parked`; whoever was parked gets one.
+        empty if ``caller`` is None (a poll), and else `Parked`; whoever was parked gets one. It is
+        empty too if this is an old request of a worker that has reconnected since (`hold_only`).
         After a termination it is `TaskManagerTermination`.
         """
         via = self._hear(now, process, connection)
         if process is not None:
-            self.presence.processes[process].asks = True
+            vitals = self.presence.processes[process]
+            vitals.asks = True
+            if connection is not None and vitals.home is not None and connection < vitals.home:
+                return self._recorder.step(())
             if undelivered := self._leases.undelivered(self.state.processes[process]):
                 self._leases.release_all(undelivered, Cause.UNDELIVERED)
                 self._matching.settle(now)
@@ -361,9 +381,32 @@ class Machine:
         )  # fmt: skip
         return self._recorder.step(Parked(want))
 
-    def hold_only(self, now: Nanoseconds, number: ProcessId, held: Mapping[TaskNumber, int]) -> Step:
-        """A worker that has (re)connected names the attempts it holds; all others are released."""
+    def fair_share(self, tags: frozenset[str] | None, count: int) -> int:
+        """How many of ``count`` tasks one process may be given at once: its part of what waits, or one.
+
+        So ten long tasks go to ten workers, and the last ones of many are spread as well.
+        """
+        if count <= 1:
+            return count
+        processes = max(1, len(self.state.processes))
+        waiting = self.state.waiting.count(tags, count * processes)
+        return min(count, max(1, -(-waiting // processes)))
+
+    def hold_only(
+        self,
+        now: Nanoseconds,
+        number: ProcessId,
+        held: Mapping[TaskNumber, int],
+        connection: ConnectionId | None = None,
+    ) -> Step:
+        """A worker that has (re)connected names the attempts it holds; all others are released.
+
+        From then on it asks over that connection: what it had asked for over older ones, it will
+        not get, also if the request comes in only now.
+        """
         process = self._lookup.process(number)
+        if connection is not None:
+            self._membership.come_home(now, process, connection)
         missing = [t for t in process.tasks if held.get(t) != self.state.tasks[t].attempt]
         self._leases.release_all(missing, Cause.UNDELIVERED)
         self._matching.settle(now)
@@ -579,6 +622,10 @@ class Machine:
         elif via is not None:
             self._liveness.hear_over(now, via)
         return via
+
+    def _if_open(self, connection: ConnectionId | None) -> ConnectionId | None:
+        """The connection of a call that takes nothing: it is done also if that has closed meanwhile."""
+        return connection if connection in self.presence.connections else None
 
     def _hear_end(
         self, now: Nanoseconds, connection: ConnectionId | None, process: ProcessId | None = None

@@ -30,7 +30,7 @@ from pyrotask.core.model import (
     Task,
     TaskNumber,
 )
-from pyrotask.errors import UnknownProcess
+from pyrotask.errors import Refused, UnknownProcess
 
 if TYPE_CHECKING:
     from pyrotask.core.deadlines import Deadlines
@@ -82,7 +82,23 @@ class Membership:
         number = self._recorder.new_process()
         self._recorder.record(e.ProcessRegistered(now, number, kind, period_ns, info, node, tags))
         self._liveness.admit(now, self._state.processes[number], via)
+        if via is not None and kind is Kind.WORKER:
+            self._presence.processes[number].home = via.id
         return number
+
+    def come_home(self, now: Nanoseconds, process: Process, connection: ConnectionId) -> None:
+        """A worker has reconnected. What it asked for over an older connection, it asks for no more."""
+        vitals = self._presence.processes[process.id]
+        if vitals.home is not None and connection < vitals.home:
+            raise Refused(
+                f"process {process.id} has resumed over a newer connection: this call was sent before, "
+                "and nothing was done"
+            )
+        vitals.home = connection
+        wants = self._matching.task_wants
+        parked = [want for number in vitals.parked if (want := wants.get(number)) is not None]
+        old = [want.id for want in parked if want.connection != connection]
+        self._matching.refuse(now, old, lambda: Refused("the worker has resumed over another connection"))
 
     def register_node(
         self, now: Nanoseconds, period_ns: Nanoseconds, info: str, via: Connection | None

@@ -14,6 +14,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, NewType
 
+from pyrotask.core.blocks import Block, Buffer, in_blocks
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -40,12 +42,25 @@ class Payload(NamedTuple):
     """A value on its way: how it is encoded, and its bytes. The core never looks inside."""
 
     format: str
-    buffers: tuple[bytes, ...]
+    buffers: tuple[Buffer, ...]
 
     @property
     def nbytes(self) -> int:
         """The size of all buffers together."""
         return sum(map(len, self.buffers))
+
+    @property
+    def bytes_away(self) -> int:
+        """How much of that is in files, and will have to be read."""
+        return sum([len(b) for b in self.buffers if isinstance(b, Block) and not b.is_in_memory])
+
+    def read(self) -> tuple[bytes, ...]:
+        """The bytes of all buffers. Reads the disk for those that are in files."""
+        return tuple([b.read() if isinstance(b, Block) else b for b in self.buffers])
+
+    def in_blocks(self) -> Payload:
+        """The same payload, with its large buffers as blocks, which a journal can keep in files."""
+        return Payload(self.format, in_blocks(self.read()))
 
 
 class State(enum.Enum):
@@ -205,6 +220,15 @@ class Delivered(NamedTuple):
     answer: Answer
 
 
+class Peeked(NamedTuple):
+    """Answers that were looked at, and not handed out."""
+
+    answers: tuple[tuple[str | None, Answer], ...]
+    """Each with its task's key."""
+    go_on_after: int | None
+    """Where there are more; None: there are none."""
+
+
 class Counts(NamedTuple):
     """Tasks by tag, taken at one moment; every tag that has a task is a key of all three."""
 
@@ -362,6 +386,8 @@ class Limits:
     """Workers that a task may lose: nodes are preempted for reasons of their own."""
     max_waiting: int = 10_000_000
     """Unstarted tasks that the manager takes on: its memory is finite."""
+    max_result_bytes: int = 4 * 1024**3
+    """Values in memory that nobody has collected: more tasks would bring more of them."""
     max_keyed: int = 1_000_000
     """Tasks with a key: each stays until somebody forgets it."""
     max_sessions: int = 100_000

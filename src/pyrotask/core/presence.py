@@ -55,6 +55,9 @@ class Vitals:
     """After a restart, until it is heard: when it has to be."""
     parked: dict[WantId, None] = field(default_factory=dict)
     """Its blocked requests: each is a sign of life as long as it stands."""
+    home: ConnectionId | None = None
+    """Of our own worker: the connection that it registered or resumed over last. What comes in over
+    an older one was sent before, and nobody reads the reply."""
     asks: bool = False
     """It has ever asked for tasks, in this run."""
 

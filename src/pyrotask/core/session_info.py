@@ -26,7 +26,7 @@ class SessionInfo(NamedTuple):
     name: str
     opened_at: Nanoseconds
     heard_at: Nanoseconds
-    """When there was a call in it; after a restart, when that was, if there was none since."""
+    """When there was a call in it; none since the manager's start: that."""
     unfinished: int
     """Tasks whose answers will come."""
     answers: int
@@ -51,7 +51,9 @@ def sessions(machine: Machine, *, name: str | None = None, limit: int = 100) -> 
     for lane in machine.state.finished:
         answers[lane.key.group] += lane.size
     waited_in: set[Hashable] = {group for want in machine.result_wants for group in want.view.groups}
-    return [_info(machine, number, heard_at, answers[number], number in waited_in) for heard_at, number in last]
+    return [
+        _info(machine, number, heard_at, answers[number], number in waited_in) for heard_at, number in last
+    ]
 
 
 def _info(

@@ -152,9 +152,10 @@ class Sessions:
             )
         done = command()
         assert isinstance(done.reply, tuple), done
+        events, wakes = list(done.events), list(done.wakes)  # its own may be the recorder's, while empty
         self._recorder.record(e.CallAnswered(number, sequence, low_water, done.reply))
         last = self._recorder.step(done.reply)
-        return Step(done.reply, [*done.events, *last.events], [*done.wakes, *last.wakes])
+        return Step(done.reply, [*events, *last.events], [*wakes, *last.wakes])
 
     # --- deliveries ---------------------------------------------------------------------------
 
@@ -179,7 +180,8 @@ class Sessions:
 
         The reply is a list of `Delivered`, of fewer if they are large. When there is none, it is
         empty if ``caller`` is None (a poll), and else `Parked`. Who is parked in the same session
-        over another connection is refused: a client is in one place, and has reconnected.
+        over an older connection is refused, and who would be while there is one over a newer: a
+        client is in one place, and has reconnected.
         """
         session = self.contact(now, number)
         via = self._lookup.way(connection)
@@ -200,6 +202,8 @@ class Sessions:
         if self._state.terminated:
             # Returned, not raised: something may have been taken over.
             return self._recorder.step(TaskManagerTermination())
+        if self._is_parked_over_newer(number, connection):
+            return self._recorder.step(Refused(_COLLECTED_ELSEWHERE))
         self._refuse_parked(now, number, lambda: Refused(_COLLECTED_ELSEWHERE), besides=connection)
         want = self._matching.park(
             self._matching.result_wants, view, caller,
@@ -231,6 +235,10 @@ class Sessions:
                 delivered.append(Delivered(number, answer))
                 room_bytes -= size_of(answer)
         return delivered
+
+    def _is_parked_over_newer(self, number: SessionId, connection: ConnectionId | None) -> bool:
+        others = [want.connection for want in self._matching.result_wants if number in want.view.groups]
+        return connection is not None and any(other is not None and other > connection for other in others)
 
     def _refuse_parked(
         self,

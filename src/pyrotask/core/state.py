@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyrotask.core import events as e
+from pyrotask.core.blocks import Block
 from pyrotask.core.lanes import Lanes
 from pyrotask.core.model import (
     FINISHED,
@@ -95,6 +96,7 @@ class DurableState:
         self._keys: dict[str, TaskNumber] = {}
         self._counts: dict[str, list[int]] = {}
         self._unstarted = 0
+        self._result_bytes = [0, 0]
         self._unfinished: dict[SessionId, int] = {}
         changes: dict[type, Callable[[Any], None]] = {
             e.BrokerStarted: self._broker_started,
@@ -142,6 +144,16 @@ class DurableState:
     def unstarted(self) -> int:
         """How many tasks are scheduled or waiting."""
         return self._unstarted
+
+    @property
+    def result_bytes(self) -> int:
+        """The size of the answers that are there, without their blocks."""
+        return self._result_bytes[0]
+
+    @property
+    def result_block_bytes(self) -> int:
+        """The size of the blocks in them."""
+        return self._result_bytes[1]
 
     def unfinished_of(self, session: SessionId) -> int:
         """How many unfinished tasks a session of a name has submitted, or has a claim to by their keys."""
@@ -337,6 +349,7 @@ class DurableState:
                 self.finished.remove(place)
         if task.session == PUBLIC or task.session in self.sessions:
             task.delivery = Delivery.NONE  # a new generation, with an answer of its own
+        self._count_result(task, -1)
         if task.trouble is not None:
             task.trouble = Trouble(story=task.trouble.story)
         unready = 0
@@ -384,6 +397,7 @@ class DurableState:
 
     def _task_forgotten(self, event: e.TaskForgotten) -> None:
         task = self.tasks.pop(event.task)
+        self._count_result(task, -1)
         if task.session != PUBLIC:
             self._not_handed_out(task)
         if task.keyed is not None:
@@ -508,6 +522,7 @@ class DurableState:
     def _finish(self, task: Task, state: State, outcome: Success | Ended) -> None:
         self._move(task, state)
         task.detail = outcome
+        self._count_result(task, 1)
         if task.delivery is Delivery.NONE:
             self.finished.push_back(task, task.session, 0)
         if task.keyed is not None:
@@ -515,6 +530,11 @@ class DurableState:
                 self.finished.push_back(place, place.session, 0)
         for source in task.inputs:
             self._drop_dependent(source, task.number)
+
+    def _count_result(self, task: Task, sign: int) -> None:
+        for value in result_of(task):
+            for buffer in value.buffers:
+                self._result_bytes[isinstance(buffer, Block)] += sign * len(buffer)
 
     def _place(self, task: Task, session: SessionId | None) -> Place:
         if session is None or session == task.session:
@@ -575,6 +595,16 @@ class DurableState:
             "data": dict(self.data),
             "counts": self.counts(),
         }  # fmt: skip
+
+
+def result_of(task: Task) -> tuple[Payload, ...]:
+    """What a finished task has of the user's, besides its parameters: a value, or an error, or nothing."""
+    outcome = task.detail
+    if isinstance(outcome, Success):
+        return (outcome.value,)
+    if isinstance(outcome, Ended) and outcome.failure is not None:
+        return (outcome.failure.error,)
+    return ()
 
 
 def schedule_of(task: Task) -> Schedule:

@@ -9,11 +9,13 @@
     mark        how far everything is on disk
     recovery    from the files to the state, and the proof that nothing is missing
     reading     the same for events, one by one
+    blocks      the files of large values
     snapshot    images of the state on disk
     helper      the process that makes them
     compaction  when an image is due, and what it makes superfluous
     codec, image, frames      events, states and files as bytes
     folder, lock, disk        names, the one writer, and what a system has to offer
+    losses      going on without values that cannot be read
     problems    why a journal cannot be opened
 
 To add an event: its class in `core.events`, what it does in `core.state`, its number in

@@ -2,8 +2,8 @@
 
 A commit is one msgpack array with one row for each of its events: the number of its type, its
 version, and its fields. Enums stand as their values, sets as sorted arrays, named tuples as
-arrays, default options as nil. How a row is read follows from the annotations of the event's
-class, so that a new event needs one line here: its number.
+arrays, default options as nil, blocks as the places where they are. How a row is read follows from
+the annotations of the event's class, so that a new event needs one line here: its number.
 
 **An event is for ever.** Numbers are never used again. A field that is added at the end, with
 a default, changes nothing here: old rows are shorter, and the default fills them up. Any
@@ -14,6 +14,8 @@ makes the fields of the version before into those of the new one.
 from __future__ import annotations
 
 import enum
+import functools
+import struct
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +24,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from pyrotask.core import events as e
+from pyrotask.core.blocks import DIGEST_BYTES, Block, Buffer, Home
 from pyrotask.core.model import DEFAULT_OPTIONS, Options
 from pyrotask.journal.problems import JournalTooNew
 
@@ -77,11 +80,23 @@ SYNCED_AT_ONCE: frozenset[type[e.Event]] = frozenset({e.BrokerStarted, e.Numbers
 """On disk before they count as durable, whatever the policy: others build on these numbers."""
 
 _BIG_INT = 1  # the extension type of whole numbers that msgpack has no room for
+_BLOCK = 2  # and that of blocks
+_BLOCK_PLACE = struct.Struct(f"<QQQ{DIGEST_BYTES}s")  # the number of its file, offset, length, digest
 _KEPT = 4096
 """Different values kept to be shared: more are rare, and would be a leak."""
 _OPTIONS_INDEX = e.TaskSubmitted._fields.index("options")
 
 Reader = Callable[[Any], Any]
+HomeOf = Callable[[int], Home]
+"""Finds the file of blocks with that number."""
+
+
+class NumberedHome(Home, typing.Protocol):
+    """A file that a journal keeps blocks in."""
+
+    @property
+    def number(self) -> int:
+        """What it is known by."""
 
 
 def pack(rows: Sequence[object]) -> bytes:
@@ -89,16 +104,47 @@ def pack(rows: Sequence[object]) -> bytes:
     return typing.cast("bytes", msgpack.packb(rows, default=_plain, unicode_errors="surrogatepass"))
 
 
-def unpack(body: bytes) -> Any:
-    """Decode what `pack` made; arrays are tuples, and the core's values are plain ones."""
+def unpack(body: bytes, home_of: HomeOf | None = None) -> Any:
+    """Decode what `pack` made; arrays are tuples, and the core's values are plain ones.
+
+    ``home_of`` finds the files of blocks; None: there are none.
+    """
+    hook = functools.partial(_extended, home_of)
     return msgpack.unpackb(
-        body, use_list=False, strict_map_key=False, ext_hook=_extended, unicode_errors="surrogatepass"
+        body, use_list=False, strict_map_key=False, ext_hook=hook, unicode_errors="surrogatepass"
     )
 
 
-def encode(events: Iterable[e.Event]) -> bytes:
-    """Encode the events of one commit."""
-    return pack([_row(event, _HEADS[type(event)]) for event in events])
+def blocks_in(body: bytes, home_of: HomeOf) -> list[Block]:
+    """The blocks of a commit."""
+    found: list[Block] = []
+
+    def hook(number: int, data: bytes) -> object:
+        value = _extended(home_of, number, data)
+        if isinstance(value, Block):
+            found.append(value)
+        return value
+
+    msgpack.unpackb(body, ext_hook=hook, strict_map_key=False, unicode_errors="surrogatepass")
+    return found
+
+
+def encode(events: Iterable[e.Event], place: Callable[[Block], None] | None = None) -> bytes:
+    """Encode the events of one commit.
+
+    ``place`` is called with each block, before it is encoded, to give it a place. One that has
+    none is encoded with its bytes.
+    """
+    rows = [_row(event, _HEADS[type(event)]) for event in events]
+    if place is None:
+        return pack(rows)
+
+    def placed(value: object) -> object:
+        if type(value) is Block:
+            place(value)
+        return _plain(value)
+
+    return typing.cast("bytes", msgpack.packb(rows, default=placed, unicode_errors="surrogatepass"))
 
 
 class Decoder:
@@ -107,13 +153,16 @@ class Decoder:
     Args:
         upcasters: the steps from older versions, for a test of its own; None: all of ours.
         versions: the versions of today; None: ours.
+        home_of: finds the files of blocks; None: there are none.
     """
 
     def __init__(
         self,
         upcasters: Mapping[tuple[int, int], Upcaster] | None = None,
         versions: Mapping[type[e.Event], int] | None = None,
+        home_of: HomeOf | None = None,
     ) -> None:
+        self._home_of = home_of
         self._upcasters = UPCASTERS if upcasters is None else upcasters
         versions = VERSIONS if versions is None else versions
         interned = {Options: interning(Options, DEFAULT_OPTIONS)}
@@ -127,7 +176,7 @@ class Decoder:
         Raises:
             JournalTooNew: there is an event, or a version of one, that is not known here.
         """
-        return [self._event(row) for row in unpack(body)]
+        return [self._event(row) for row in unpack(body, self._home_of)]
 
     def _event(self, row: tuple[Any, ...]) -> e.Event:
         number, version, *fields = row
@@ -166,12 +215,24 @@ def _plain(value: object) -> object:
         return value.value
     if isinstance(value, frozenset):
         return sorted(value)
+    if isinstance(value, Block):
+        return _block_to_wire(value)
     if isinstance(value, int):
         return msgpack.ExtType(_BIG_INT, b"%d" % value)
     raise TypeError(f"a journal cannot hold {value!r}, of type {type(value).__name__}")
 
 
-def _extended(number: int, data: bytes) -> object:
+def _block_to_wire(block: Block) -> object:
+    if block.home is None:
+        return block.read()
+    home = typing.cast("NumberedHome", block.home)
+    return msgpack.ExtType(_BLOCK, _BLOCK_PLACE.pack(home.number, block.offset, block.nbytes, block.digest))
+
+
+def _extended(home_of: HomeOf | None, number: int, data: bytes) -> object:
+    if number == _BLOCK and home_of is not None:
+        file, offset, nbytes, digest = _BLOCK_PLACE.unpack(data)
+        return Block.at(home_of(file), offset, nbytes, digest)
     if number != _BIG_INT:
         raise JournalTooNew(f"there is a value of the unknown type {number}: install a later pyrotask")
     return int(data)
@@ -193,6 +254,8 @@ def reader_of(hint: Any, special: Mapping[Any, Reader]) -> Reader | None:
     hint = _without_new_types(hint)
     if hint in special:
         return special[hint]
+    if hint == Buffer:
+        return None
     origin = typing.get_origin(hint)
     if origin in {typing.Union, types.UnionType}:
         return _reader_of_optional(hint, special)

@@ -68,12 +68,14 @@ class Compaction:
             return
         self._thread = thread
 
-    def collect(self) -> None:
-        """Take notice that a helper has ended."""
-        if self._has_ended:
-            self._has_ended = False
-            self._thread = None
-            self._image_bytes = self._size_of_image()
+    def collect(self) -> bool:
+        """Take notice that a helper has ended; whether one has."""
+        if not self._has_ended:
+            return False
+        self._has_ended = False
+        self._thread = None
+        self._image_bytes = self._size_of_image()
+        return True
 
     def stop(self) -> None:
         """End the helper, if there is one, and wait for it. What it made so far is lost."""

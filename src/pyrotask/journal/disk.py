@@ -56,6 +56,19 @@ class WritableFile:
         os.close(self._fd)
 
 
+def read_at(path: Path, offset: int, nbytes: int) -> bytes:
+    """Read so many bytes from there; fewer, if there are no more."""
+    descriptor = os.open(path, os.O_RDONLY | _BINARY)
+    try:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        data = os.read(descriptor, nbytes)
+        while len(data) < nbytes and (more := os.read(descriptor, nbytes - len(data))):
+            data += more  # only of gigabytes
+    finally:
+        os.close(descriptor)
+    return data
+
+
 def sync_descriptor(descriptor: int) -> None:
     """Wait until the disk has all that was written to the file."""
     if _FULL_SYNC is not None:

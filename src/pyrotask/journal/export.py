@@ -1,7 +1,8 @@
 """A journal as readable lines: one JSON object for each event, and before them the image.
 
 Events have ``position``, ``event`` and their fields. What an image says has ``image``, its
-position, and ``record``, then the fields of that. Bytes stand in base64.
+position, and ``record``, then the fields of that. Bytes stand in base64; a large value that nobody
+needed any more is gone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pyrotask.core.events import Event
 from pyrotask.core.model import Payload
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.image import FIELDS, records_of
+from pyrotask.journal.problems import JournalDamaged
 from pyrotask.journal.recovery import commits, fold
 
 Line = dict[str, Any]
@@ -54,10 +56,17 @@ def _values(names: tuple[str, ...], values: tuple[Any, ...], *, payloads: bool) 
     return {name: _readable(value, payloads) for name, value in zip(names, values, strict=True)}
 
 
+def _base64(value: Payload) -> Line:
+    """The bytes of a value. Large ones are kept only for as long as somebody needs them."""
+    try:
+        return {"base64": [base64.b64encode(buffer).decode("ascii") for buffer in value.read()]}
+    except JournalDamaged:
+        return {"gone": True}
+
+
 def _readable(value: Any, payloads: bool) -> Any:  # noqa: FBT001 - a flag that is handed down
     if isinstance(value, Payload):
-        texts = [base64.b64encode(buffer).decode("ascii") for buffer in value.buffers] if payloads else None
-        return {"format": value.format, "bytes": value.nbytes} | ({} if texts is None else {"base64": texts})
+        return {"format": value.format, "bytes": value.nbytes} | (_base64(value) if payloads else {})
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, frozenset):

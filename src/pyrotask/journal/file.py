@@ -11,9 +11,11 @@ names when they are whole.
 
 from __future__ import annotations
 
+import functools
 import secrets
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +24,7 @@ from pyrotask.core.events import Event
 from pyrotask.core.model import Nanoseconds
 from pyrotask.core.state import DurableState
 from pyrotask.errors import BrokerBroken
+from pyrotask.journal.blocks import FILE_BYTES, BlockFiles, BlockWriter
 from pyrotask.journal.compaction import DUE_BYTES, remove_covered
 from pyrotask.journal.disk import sync_folder
 from pyrotask.journal.flusher import Flusher
@@ -29,7 +32,7 @@ from pyrotask.journal.folder import LOCK, MARK, Folder
 from pyrotask.journal.lock import FolderLock
 from pyrotask.journal.log import Log, end_log
 from pyrotask.journal.mark import MarkFile
-from pyrotask.journal.problems import JournalError
+from pyrotask.journal.problems import JournalDamaged, JournalError
 from pyrotask.journal.protocol import Policy, Ticket
 from pyrotask.journal.reading import Commit
 from pyrotask.journal.recovery import Folded, commits, fold
@@ -63,6 +66,7 @@ def open_journal(
     interval_s: float = INTERVAL_S,
     reserve_bytes: int = RESERVE_BYTES,
     due_bytes: int = DUE_BYTES,
+    file_bytes: int = FILE_BYTES,
 ) -> Opened:
     """Open a journal for writing, or make one, and read what is in it.
 
@@ -74,6 +78,7 @@ def open_journal(
         interval_s: with `Policy.INTERVAL`, how often the disk is asked.
         reserve_bytes: free room below which `FileJournal.has_room` is False.
         due_bytes: how long the logs may grow until they are compacted.
+        file_bytes: how long a file of large values may grow until the next one is begun.
 
     Raises:
         JournalHeld: another broker writes to it; the message says which.
@@ -89,8 +94,12 @@ def open_journal(
         folder.remove_unfinished()
         if not folder.is_journal():
             _make_journal(folder)
-        folded = fold(folder)
-        journal = _begin_run(folder, lock, folded, policy, interval_s, reserve_bytes, due_bytes)
+        files = BlockFiles(folder)
+        folded = fold(folder, files=files)
+        writer = BlockWriter(folder, files, synced=policy is Policy.ALWAYS, file_bytes=file_bytes)
+        journal = _begin_run(
+            folder, lock, folded, files, writer, policy, interval_s, reserve_bytes, due_bytes
+        )
     except BaseException:
         lock.close()
         raise
@@ -102,12 +111,15 @@ def open_journal(
 class FileJournal:
     """A journal on disk. Made by `open_journal`; see `protocol.Journal` for what it promises."""
 
+    keeps_blocks = True
+
     def __init__(
         self,
         folder: Folder,
         lock: FolderLock,
         lineage: str,
         policy: Policy,
+        files: BlockFiles,
         flusher: Flusher,
         waiters: Waiters,
     ) -> None:
@@ -115,6 +127,7 @@ class FileJournal:
         self.policy = policy
         self._folder = folder
         self._lineage = lineage
+        self._unneeded = files.unneeded
         self._flusher = flusher
         self._waiters = waiters
         self._newest = waiters.durable
@@ -143,8 +156,8 @@ class FileJournal:
 
     @property
     def size(self) -> int:
-        """The bytes of all its files. Asks the disk."""
-        return self._folder.size()
+        """The bytes of all its files, about: kept as a number, so asking for it is cheap."""
+        return self._flusher.size
 
     def append(self, events: Sequence[Event]) -> Ticket:
         """Take the events on; the list must not be changed afterwards."""
@@ -152,6 +165,9 @@ class FileJournal:
             raise self._waiters.broken
         self._newest += len(events)
         self._flusher.put(events)
+        if self._unneeded:
+            # What made them so has been appended by now: at the latest, it is in these events.
+            self._flusher.afterwards(functools.partial(_delete, _taken(self._unneeded)))
         return Ticket(self._newest)
 
     def on_durable(self, ticket: Ticket, call: Callable[[], None]) -> None:
@@ -190,6 +206,19 @@ def _close(flusher: Flusher, lock: FolderLock) -> None:
     lock.close()
 
 
+def _taken(paths: deque[Path]) -> list[Path]:
+    return [paths.popleft() for _ in range(len(paths))]
+
+
+def _delete(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _stop(damage: JournalDamaged) -> None:
+    raise damage
+
+
 def _make_folder(folder: Folder) -> None:
     path = folder.path
     if not path.is_dir():
@@ -216,6 +245,8 @@ def _begin_run(
     folder: Folder,
     lock: FolderLock,
     folded: Folded,
+    files: BlockFiles,
+    writer: BlockWriter,
     policy: Policy,
     interval_s: float,
     reserve_bytes: int,
@@ -229,6 +260,8 @@ def _begin_run(
         if image.position > folded.image_position:  # damaged, while all that it had is still here
             image.path.unlink()
     remove_covered(folder)
+    files.unneeded.clear()  # of these, some were needed again, by an event that came later
+    _delete(files.leftovers())
     mark = MarkFile(folder.mark, folded.lineage, folded.mark.turn)
     mark.write(folded.position)  # whoever was not told of the last commits can rely on them now
     writing = Log(folder, folded.lineage, folded.position, synced=policy is Policy.ALWAYS)
@@ -236,6 +269,7 @@ def _begin_run(
     flusher = Flusher(
         folder,
         writing,
+        writer,
         mark,
         waiters,
         policy,
@@ -243,5 +277,6 @@ def _begin_run(
         reserve_bytes=reserve_bytes,
         due_bytes=due_bytes,
     )
+    files.on_damage = lambda damage: flusher.afterwards(functools.partial(_stop, damage))
     flusher.start()
-    return FileJournal(folder, lock, folded.lineage, policy, flusher, waiters)
+    return FileJournal(folder, lock, folded.lineage, policy, files, flusher, waiters)

@@ -1,8 +1,8 @@
 """The one thread that writes a journal.
 
-It takes all that has arrived, encodes it, writes it as one commit, moves the mark, and then
-tells those who wait; meanwhile more arrives. So a commit serves many callers, and nobody
-waits for the disk who holds the broker's lock, or serves its sockets.
+It takes all that has arrived, encodes it, writes the large values to their files and the rest as
+one commit, moves the mark, and then tells those who wait; meanwhile more arrives. So a commit serves
+many callers, and nobody waits for the disk who holds the broker's lock, or serves its sockets.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pyrotask.core.events import Event
 from pyrotask.errors import BrokerBroken
+from pyrotask.journal.blocks import BlockWriter
 from pyrotask.journal.codec import SYNCED_AT_ONCE, encode
 from pyrotask.journal.compaction import Compaction
 from pyrotask.journal.disk import free_bytes, is_full
@@ -41,12 +42,14 @@ class Flusher:
 
     Attributes:
         has_room: whether the disk has more room than the reserve.
+        size: the bytes of all files, as far as they are known: without what is laid out ahead.
     """
 
     def __init__(
         self,
         folder: Folder,
         writing: Log,
+        blocks: BlockWriter,
         mark: MarkFile,
         waiters: Waiters,
         policy: Policy,
@@ -59,15 +62,18 @@ class Flusher:
         self._waiters = waiters
         self._folder = folder
         self._log = writing
+        self._blocks = blocks
         self._mark = mark
         self._marked = writing.position
         self._policy = policy
         self._interval_s = interval_s
         self._reserve_bytes = reserve_bytes
-        self._arrived: queue.SimpleQueue[Sequence[Event] | None] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[Sequence[Event] | Callable[[], None] | None] = queue.SimpleQueue()
+        self._errands: list[Callable[[], None]] = []
         self._compaction = Compaction(folder, self._wake, due_bytes)
         self._at_once = COMMIT_EVENTS
         self._log_bytes = sum(part.path.stat().st_size for part in folder.logs()) - writing.size
+        self.size = folder.size()
         self._sync_at = float("inf")
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pyrotask-journal", daemon=True)
@@ -82,6 +88,13 @@ class Flusher:
     def put(self, events: Sequence[Event]) -> None:
         """Hand over the events of a command. Does not block."""
         self._arrived.put(events)
+
+    def afterwards(self, errand: Callable[[], None]) -> None:
+        """Have that called by the journal's thread when all that was put before is on disk.
+
+        Does not block. What it raises breaks the journal.
+        """
+        self._arrived.put(errand)
 
     def close(self) -> None:
         """Write all that arrived, and end. Blocks until it is on disk. Idempotent."""
@@ -101,9 +114,11 @@ class Flusher:
                 self._turn()
             self._compaction.stop()
             self._sync()
+            self._blocks.close()
             self._log.close()
             self._break(None)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may rely on this journal
+            self._blocks.close()
             self._log.abandon()
             self._break(error)
             self._compaction.stop()
@@ -114,9 +129,13 @@ class Flusher:
         if events:
             self._commit(events)
             self._waiters.release(self._log.position)
+            del events  # and with them what they refer to, while nothing else arrives
+        if self._errands:
+            self._run_errands()
         if time.monotonic() >= self._sync_at:
             self._sync()
-        self._compaction.collect()
+        if self._compaction.collect():
+            self.size = self._folder.size()
         if self._compaction.is_due(self._log_bytes + self._log.size) and not self._log.is_empty:
             self._begin_compaction()
         if not self.has_room or self._log.needs_to_grow:
@@ -128,7 +147,9 @@ class Flusher:
         try:
             some = self._arrived.get(timeout=self._patience())
             while True:
-                if some is not None:
+                if callable(some):
+                    self._errands.append(some)
+                elif some is not None:
                     events += some
                 if len(events) >= self._at_once:
                     return events
@@ -144,10 +165,13 @@ class Flusher:
         return max(0.0, self._sync_at - time.monotonic())
 
     def _commit(self, events: list[Event]) -> None:
-        body = encode(events)
+        body = encode(events, self._blocks.place)
+        nbytes = len(body) + self._blocks.placed_bytes
         if not self._written(len(events), body):
             self._wait_for_room(len(events), body)
-        self._at_once = min(COMMIT_EVENTS, COMMIT_BYTES * len(events) // len(body))
+        self._blocks.settle()
+        self.size += nbytes
+        self._at_once = max(1, min(COMMIT_EVENTS, COMMIT_BYTES * len(events) // nbytes))
         if self._policy is Policy.ALWAYS:
             self._move_mark()
         elif any(type(event) in SYNCED_AT_ONCE for event in events):
@@ -157,6 +181,7 @@ class Flusher:
 
     def _written(self, count: int, body: bytes) -> bool:
         try:
+            self._blocks.write()  # first: whoever finds the commit finds what it names
             self._log.append(count, body)
         except OSError as error:
             if not is_full(error):
@@ -179,8 +204,16 @@ class Flusher:
     def _sync(self) -> None:
         self._sync_at = float("inf")
         if self._marked < self._log.position:
+            self._blocks.sync()
             self._log.sync()
             self._move_mark()
+
+    def _run_errands(self) -> None:
+        self._sync()
+        errands, self._errands = self._errands, []
+        for errand in errands:
+            errand()
+        self.size = self._folder.size()
 
     def _move_mark(self) -> None:
         self._mark.write(self._log.position)
@@ -188,6 +221,7 @@ class Flusher:
 
     def _begin_compaction(self) -> None:
         try:
+            self._blocks.sync()
             self._log.rotate()
         except OSError as error:
             if not is_full(error):

@@ -6,6 +6,7 @@ A journal is a folder:
     mark                          how far everything is on disk (`mark`)
     00000000000000000001.log      events, from that position on (`log`)
     00000000000000048210.image    the state after that position (`snapshot`)
+    00000000000000000007.blocks   large values, in the order in which they came (`blocks`)
 
 What the newest image covers is deleted, log by log.
 """
@@ -22,14 +23,15 @@ MARK = "mark"
 _DIGITS = 20
 _LOG = ".log"
 _IMAGE = ".image"
+_BLOCKS = ".blocks"
 _UNFINISHED = ".unfinished"
 
 
 class Part(NamedTuple):
-    """A log, or an image."""
+    """A log, an image, or a file of blocks."""
 
     position: int
-    """Of a log: of its first event. Of an image: of the last event in it."""
+    """Of a log: of its first event. Of an image: of the last event in it. Of blocks: a number."""
     path: Path
 
 
@@ -49,6 +51,10 @@ class Folder:
         """The image of the state after that position."""
         return self.path / f"{position:0{_DIGITS}d}{_IMAGE}"
 
+    def blocks_file(self, number: int) -> Path:
+        """The file of blocks with that number."""
+        return self.path / f"{number:0{_DIGITS}d}{_BLOCKS}"
+
     def unfinished(self, image: Path) -> Path:
         """Where that image is written, before it is whole."""
         return image.with_suffix(_UNFINISHED)
@@ -60,6 +66,10 @@ class Folder:
     def images(self) -> list[Part]:
         """All images, the oldest first."""
         return self._parts(_IMAGE)
+
+    def blocks(self) -> list[Part]:
+        """All files of blocks, the oldest first."""
+        return self._parts(_BLOCKS)
 
     def is_journal(self) -> bool:
         """Whether there is a journal here, whole or not."""

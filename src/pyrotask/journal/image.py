@@ -246,6 +246,8 @@ def _recount(state: DurableState) -> None:
             unfinished.update(place.session for place in claims_of(task) if place.session != PUBLIC)
     state._unfinished = dict(unfinished)  # noqa: SLF001 - nobody else has seen this state yet
     state._counts = counts  # noqa: SLF001 - nobody else has seen this state yet
+    for task in state.tasks.values():
+        state._count_result(task, 1)  # noqa: SLF001 - nobody else has seen this state yet
     state._unstarted = sum(numbers[0] for numbers in counts.values())  # noqa: SLF001
 
 

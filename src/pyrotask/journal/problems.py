@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pyrotask.errors import PyrotaskError
 
 
@@ -31,3 +33,11 @@ class JournalTooNew(JournalError):
 
 class NoJournal(JournalError):
     """There is no journal at that path."""
+
+
+def what_to_do(folder: Path) -> str:
+    """The end of every message about damage."""
+    return (
+        "Bring the folder back from a copy; or go on without what is lost: "
+        f"pyrotask journal compact --accept-loss {folder}"
+    )

@@ -54,6 +54,10 @@ class Journal(Protocol):
         """The ticket of the last append."""
 
     @property
+    def keeps_blocks(self) -> bool:
+        """Whether the blocks of what is appended leave the memory (see `core.blocks`)."""
+
+    @property
     def has_room(self) -> bool:
         """Whether new submits may be taken on. Never blocks.
 

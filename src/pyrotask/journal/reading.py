@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyrotask.core.events import Event
-from pyrotask.journal.codec import Decoder
+from pyrotask.journal.blocks import BlockFiles
+from pyrotask.journal.codec import Decoder, HomeOf, blocks_in
 from pyrotask.journal.folder import Folder, Part
 from pyrotask.journal.frames import HEAD_BYTES, LOG, Frame, FrameReader, read_head
-from pyrotask.journal.problems import JournalDamaged
+from pyrotask.journal.problems import JournalDamaged, what_to_do
 
 _SEARCHED_BYTES = 1 << 16
 
@@ -44,15 +45,31 @@ class LogReader:
 
     Iterate over it once.
 
+    Args:
+        folder: of the journal.
+        lineage: of the same.
+        after: the position behind which it begins.
+        home_of: finds the files of blocks.
+        proven: up to that position, all is known to be on disk. Behind it, a commit whose blocks
+            cannot be read was never completed.
+
     Attributes:
         position: of the last event read so far.
         end: where the last log ends, once it was reached; None: there is no log.
     """
 
-    def __init__(self, folder: Folder, lineage: str, after: int) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        lineage: str,
+        after: int,
+        home_of: HomeOf | None = None,
+        proven: int | None = None,
+    ) -> None:
         self._folder = folder
         self._lineage = lineage
-        self._decoder = Decoder()
+        self._decoder = Decoder(home_of=home_of or BlockFiles(folder))
+        self._proven = proven
         self.position = after
         self.end: Place | None = None
 
@@ -68,8 +85,7 @@ class LogReader:
         where = f" ({self.end.path.name}, byte {self.end.offset})" if self.end is not None else ""
         return JournalDamaged(
             f"the journal {self._folder.path} is damaged: it can be read up to event {self.position}{where}, "
-            f"but {why}. Nothing was changed. Bring the folder back from a copy; or go on without what "
-            f"is lost: pyrotask journal compact --accept-loss {self._folder.path}",
+            f"but {why}. Nothing was changed. {what_to_do(self._folder.path)}",
             self.position,
         )
 
@@ -82,14 +98,28 @@ class LogReader:
                 return
             if head != (LOG, self._lineage, log.position):
                 raise self.damage(f"{log.path.name} belongs to another journal, or was renamed")
-            frames = FrameReader(file, size)
+            frames, end = FrameReader(file, size), HEAD_BYTES
             for frame in frames:
                 if not log.position <= frame.first <= self.position + 1:
                     raise self.damage(f"what follows is event {frame.first}")
-                self.end = Place(log.path, frames.end, 0)
+                if not self._is_backed(frame):
+                    break
+                end = frames.end
+                self.end = Place(log.path, end, 0)
                 if frame.last > self.position:
                     yield self._decoded(frame)
-            self.end = Place(log.path, frames.end, _bytes_behind(log.path, frames.end))
+            self.end = Place(log.path, end, _bytes_behind(log.path, end))
+
+    def _is_backed(self, frame: Frame) -> bool:
+        """Whether the blocks of a commit are there, if that is not known."""
+        if self._proven is None or frame.last <= self._proven:
+            return True
+        try:
+            for block in blocks_in(frame.body, BlockFiles(self._folder)):
+                block.read()
+        except JournalDamaged:
+            return False
+        return True
 
     def _decoded(self, frame: Frame) -> Commit:
         events = self._decoder.decode(frame.body)

@@ -19,11 +19,12 @@ from pyrotask.core import events as e
 from pyrotask.core.model import Nanoseconds
 from pyrotask.core.state import DurableState
 from pyrotask.errors import BrokerBroken
+from pyrotask.journal.blocks import BlockFiles, blocks_of, file_of, first_too_short
 from pyrotask.journal.codec import NUMBERS
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.frames import HEAD_BYTES, read_head
 from pyrotask.journal.mark import Mark, read_mark
-from pyrotask.journal.problems import JournalDamaged, NoJournal
+from pyrotask.journal.problems import JournalDamaged, NoJournal, what_to_do
 from pyrotask.journal.reading import Commit, LogReader, Place
 from pyrotask.journal.snapshot import read_image
 
@@ -48,13 +49,16 @@ class Folded(NamedTuple):
     """What made the reading end too early, if that was accepted."""
 
 
-def fold(folder: Folder, *, up_to: int | None = None, accept_loss: bool = False) -> Folded:
+def fold(
+    folder: Folder, *, up_to: int | None = None, accept_loss: bool = False, files: BlockFiles | None = None
+) -> Folded:
     """Read a journal.
 
     Args:
         folder: where it is.
         up_to: the position to stop at, if there is as much; None: read all.
         accept_loss: when it is damaged, give what can be read, instead of raising.
+        files: finds the files of its blocks; None: it finds them by itself.
 
     Raises:
         NoJournal: there is none.
@@ -63,17 +67,17 @@ def fold(folder: Folder, *, up_to: int | None = None, accept_loss: bool = False)
     """
     require(folder)
     mark = read_mark(folder.mark)
-    folding = _Folding(folder, _lineage(folder, mark))
+    folding = _Folding(folder, mark, files or BlockFiles(folder))
     damage = None
     try:
         with _without_collections():
             folding.run(up_to)
-        folding.prove(mark, up_to)
+        folding.prove(up_to)
     except JournalDamaged as error:
         if not accept_loss:
             raise
         damage = error
-    return folding.result(mark, damage)
+    return folding.result(damage)
 
 
 def require(folder: Folder) -> None:
@@ -88,6 +92,23 @@ def require(folder: Folder) -> None:
         )
 
 
+def prove_blocks(folder: Folder, folded: Folded) -> None:
+    """Read all large values of a journal. Reads the disk, for as long as that takes.
+
+    Raises:
+        JournalDamaged: one of them is not what was written.
+    """
+    for block in blocks_of(folded.state):
+        try:
+            block.read()
+        except JournalDamaged as error:
+            raise JournalDamaged(
+                f"the journal {folder.path} is damaged: it can be read up to event {folded.position}, but "
+                f"{file_of(block).describe(block)} is not what was written. {what_to_do(folder.path)}",
+                folded.position,
+            ) from error
+
+
 def commits(folder: Folder, after: int = 0) -> Iterator[Commit]:
     """Read the events behind a position, as they were committed.
 
@@ -95,19 +116,21 @@ def commits(folder: Folder, after: int = 0) -> Iterator[Commit]:
         JournalDamaged: at the place where it shows.
     """
     mark = read_mark(folder.mark)
-    reader = LogReader(folder, _lineage(folder, mark), after)
+    reader = LogReader(folder, _lineage(folder, mark), after, proven=_proven(mark))
     yield from reader
     _prove(reader, mark)
 
 
 class _Folding:
-    def __init__(self, folder: Folder, lineage: str) -> None:
+    def __init__(self, folder: Folder, mark: Mark | None, files: BlockFiles) -> None:
         self._folder = folder
-        self._lineage = lineage
+        self._mark = mark
+        self._lineage = _lineage(folder, mark)
+        self._files = files
         self.state = DurableState()
         self.last_at: Nanoseconds = 0
         self.image_position = 0
-        self.reader = LogReader(folder, lineage, 0)
+        self.reader = self._reader(0)
 
     def run(self, up_to: int | None) -> None:
         self._load_image(up_to)
@@ -118,20 +141,24 @@ class _Folding:
             if self.reader.position == up_to:
                 return
 
-    def prove(self, mark: Mark | None, up_to: int | None) -> None:
+    def prove(self, up_to: int | None) -> None:
         if up_to is None:
-            _prove(self.reader, mark)
+            _prove(self.reader, self._mark)
+            if (path := first_too_short(self.state)) is not None:
+                raise self.reader.damage(
+                    f"{path.name}, which has large values of it, is missing or too short"
+                )
         elif self.reader.position != up_to:
             raise self.reader.damage(f"event {up_to} was to be the last one")
 
-    def result(self, mark: Mark | None, damage: JournalDamaged | None) -> Folded:
+    def result(self, damage: JournalDamaged | None) -> Folded:
         return Folded(
             self.state,
             self._lineage,
             self.reader.position,
             self.last_at,
             self.image_position,
-            mark,
+            self._mark,
             self.reader.end,
             damage,
         )
@@ -141,16 +168,19 @@ class _Folding:
         damage = None
         for part in reversed(images):  # an older one is there for as long as its logs are
             try:
-                loaded = read_image(part, self._lineage)
+                loaded = read_image(part, self._lineage, self._files)
             except JournalDamaged as error:
                 damage = damage or error
                 continue
             self.state, self.last_at = loaded
             self.image_position = part.position
-            self.reader = LogReader(self._folder, self._lineage, part.position)
+            self.reader = self._reader(part.position)
             return
         if damage is not None and self._first_log() != 1:
             raise self.reader.damage(f"{damage}")
+
+    def _reader(self, after: int) -> LogReader:
+        return LogReader(self._folder, self._lineage, after, self._files, _proven(self._mark))
 
     def _first_log(self) -> int | None:
         logs = self._folder.logs()
@@ -186,6 +216,10 @@ def _prove(reader: LogReader, mark: Mark | None) -> None:
         raise reader.damage("its mark, which says how far it must reach, is missing or damaged")
     if reader.position < mark.position:
         raise reader.damage(f"everything up to event {mark.position} was acknowledged")
+
+
+def _proven(mark: Mark | None) -> int:
+    return 0 if mark is None else mark.position
 
 
 def _lineage(folder: Folder, mark: Mark | None) -> str:

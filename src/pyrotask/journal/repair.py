@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from pyrotask.journal.blocks import BlockFiles
 from pyrotask.journal.compaction import remove_covered
 from pyrotask.journal.disk import sync_folder
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.lock import FolderLock
+from pyrotask.journal.losses import give_up_lost_values
 from pyrotask.journal.mark import MarkFile
 from pyrotask.journal.problems import JournalError, NoJournal
 from pyrotask.journal.recovery import Folded, fold
@@ -22,6 +26,8 @@ class Compacted(NamedTuple):
     folded: Folded
     bytes_before: int
     bytes_after: int
+    lost_values: int
+    """Large values that could not be read. What became of their tasks: see `losses`."""
     kept: Path | None
     """Where the damaged files are now; None: nothing was lost."""
 
@@ -29,9 +35,9 @@ class Compacted(NamedTuple):
 def compact(path: Path, *, accept_loss: bool = False) -> Compacted:
     """Put an image in the place of all events.
 
-    With ``accept_loss``, a damaged journal becomes what can be read of it. It gets a new
-    lineage then, so that nobody goes on with a number of what was lost; the damaged files are
-    kept beside it.
+    With ``accept_loss``, all large values are read as well, and a damaged journal becomes what can
+    be read of it. It gets a new lineage then, so that nobody goes on with a number of what was
+    lost; the damaged files are kept beside it.
 
     Raises:
         JournalHeld: a broker writes to it.
@@ -44,16 +50,30 @@ def compact(path: Path, *, accept_loss: bool = False) -> Compacted:
     lock = FolderLock(folder.lock)
     try:
         before = folder.size()
-        folded = fold(folder, accept_loss=accept_loss)
-        if folded.damage is not None:
+        files = BlockFiles(folder)
+        folded = fold(folder, accept_loss=accept_loss, files=files)
+        lost = 0
+        if accept_loss:
+            lost = give_up_lost_values(folded.state, folded.lineage, folded.last_at)
+        if folded.damage is not None or lost:
             kept: Path | None = _replace(folder, folded)
         else:
             kept = None
             folder.remove_unfinished()
             _write(folder, folded, folded.lineage)
-        return Compacted(folded, before, folder.size(), kept)
+            for leftover in files.leftovers():
+                leftover.unlink()
+        return Compacted(folded, before, folder.size(), lost, kept)
     finally:
         lock.close()
+
+
+def _share(file: Path, other: Path) -> None:
+    """Have a file that is never changed in two places."""
+    try:
+        os.link(file, other)
+    except OSError:  # not everywhere
+        shutil.copyfile(file, other)
 
 
 def _write(folder: Folder, folded: Folded, lineage: str) -> None:
@@ -78,6 +98,8 @@ def _replace(folder: Folder, folded: Folded) -> Path:
                 f"{path} is in the way: move it elsewhere, then try again. Nothing was changed"
             )
     repaired.path.mkdir(mode=0o700)
+    for part in folder.blocks():
+        _share(part.path, repaired.path / part.path.name)
     _write(repaired, folded, secrets.token_hex(8))
     # From here on, either name is a whole journal, damaged or repaired.
     folder.path.rename(kept)

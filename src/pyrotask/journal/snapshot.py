@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from pyrotask.core.model import Nanoseconds
 from pyrotask.core.state import DurableState
-from pyrotask.journal.codec import pack, unpack
+from pyrotask.journal.codec import HomeOf, pack, unpack
 from pyrotask.journal.disk import sync_descriptor, sync_folder
 from pyrotask.journal.folder import Folder, Part
 from pyrotask.journal.frames import (
@@ -59,8 +59,8 @@ def write_image(
     return image
 
 
-def read_image(part: Part, lineage: str) -> Loaded:
-    """Read an image.
+def read_image(part: Part, lineage: str, home_of: HomeOf) -> Loaded:
+    """Read an image. ``home_of`` finds the files of its blocks.
 
     Raises:
         JournalDamaged: it is not whole, or belongs to another journal.
@@ -68,15 +68,16 @@ def read_image(part: Part, lineage: str) -> Loaded:
     with part.path.open("rb") as file:
         if read_head(file.read(HEAD_BYTES)) != (IMAGE, lineage, part.position):
             raise JournalDamaged(f"the head of {part.path} is damaged, or it belongs to another journal", 0)
-        reading = _Records(file, part.path)
+        reading = _Records(file, part.path, home_of)
         return Loaded(state_of(reading), reading.last_at)
 
 
 class _Records:
     """The records of an image, up to the last one, which says that it is whole."""
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
+    def __init__(self, file: BinaryIO, path: Path, home_of: HomeOf) -> None:
         self._file = file
+        self._home_of = home_of
         self._path = path
         self.last_at: Nanoseconds = 0
 
@@ -87,7 +88,7 @@ class _Records:
             if frame.first != read + 1:
                 break
             read = frame.last
-            for record in unpack(frame.body):
+            for record in unpack(frame.body, self._home_of):
                 if record[0] == _END:
                     self.last_at = record[1]
                     return

@@ -33,7 +33,8 @@ class MasterProcess:
         use_name_server: True: be registered with the Pyro name server, if one answers;
             "start": and start one if none does; "require": raise if none does; False: leave
             name servers alone. Slaves of the same user on the same machine need none.
-        host: the address to listen on. On any but this machine's own, a key is needed.
+        host: the address to listen on; None: the setting ``host``. On any but this machine's own, a
+            key is needed.
         port: None: the first free one of 7766 to 7775, else any.
         settings: None: `Settings.load()`.
 
@@ -54,7 +55,7 @@ class MasterProcess:
         label: str,
         use_name_server: NameServerUse = True,
         *,
-        host: str = "127.0.0.1",
+        host: str | None = None,
         port: int | None = None,
         settings: Settings | None = None,
     ) -> None:
@@ -76,7 +77,7 @@ class MasterProcess:
         self._ending = Ending(self.task_manager.broker, label, self._launched, self._settings)
         try:
             self._server: Server = serve(
-                self.task_manager, label, use_name_server, host, port, self._settings
+                self.task_manager, label, use_name_server, host or self._settings.host, port, self._settings
             )
         except BaseException:
             self._has_ended.set()

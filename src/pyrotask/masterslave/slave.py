@@ -85,6 +85,7 @@ class SlaveProcess:
         if me is not None:
             me.played = True
         way = finding.open_way(self.label, self.master_host, settings)
+        way.warn_of_python()
         slate = Slate()
         try:
             where = self.label if self.master_host is None and self.label is not None else way.location

@@ -26,7 +26,7 @@ def encode_pickle(value: object) -> Payload:
         payload = _dump(pickle.dumps, value)
         # The name is in the stream of each pickle that refers to the module. A value that
         # merely holds this text is carried by cloudpickle as well.
-        if b"__main__" not in payload.buffers[0]:
+        if b"__main__" not in payload.read()[0]:
             return payload
     except KeyboardInterrupt:
         raise
@@ -46,15 +46,29 @@ def encode_pickle(value: object) -> Payload:
         ) from error
 
 
+def pickle_file(value: object) -> bytes:
+    """Encode nearly any value in one piece, as a file that ``pickle.load`` reads.
+
+    Raises PayloadError with the reason when the value cannot be pickled.
+    """
+    data, *buffers = encode_pickle(value).read()
+    if not buffers:
+        return data
+    import cloudpickle  # noqa: PLC0415 - as above
+
+    return bytes(cloudpickle.dumps(value, protocol=5))
+
+
 def decode_pickle(payload: Payload) -> Any:
     """Return a new object from a pickle; **this runs its code**. See `pyrotask.payload.decode`."""
+    parts = payload.read()
     try:
-        data, *buffers = payload.buffers
+        data, *buffers = parts
         return pickle.loads(data, buffers=map(_writable, buffers))  # noqa: S301 - our own side only
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise PayloadError(_why_not_loaded(error, payload)) from error
+        raise PayloadError(_why_not_loaded(error, parts)) from error
 
 
 def _dump(dumps: Callable[..., bytes], value: object) -> Payload:
@@ -77,7 +91,7 @@ def _writable(buffer: bytes) -> bytes | bytearray:
     return bytearray(buffer) if memoryview(buffer).readonly else buffer
 
 
-def _why_not_loaded(error: BaseException, payload: Payload) -> str:
+def _why_not_loaded(error: BaseException, parts: tuple[bytes, ...]) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return (
             f"the value needs the module {error.name!r}, which cannot be imported here. Each worker and "
@@ -85,6 +99,6 @@ def _why_not_loaded(error: BaseException, payload: Payload) -> str:
             f"{sys.executable} -c 'import {error.name}'"
         )
     hint = "the code that it refers to must be the same on both sides"
-    if payload.buffers and b"cloudpickle" in payload.buffers[0]:
+    if parts and b"cloudpickle" in parts[0]:
         hint += ", and so must the version of Python, since it holds a function or class by value"
     return f"the value cannot be unpickled: {describe(error)}; {hint}"

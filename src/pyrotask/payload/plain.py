@@ -173,8 +173,9 @@ _LOWER: dict[type, Callable[[Any, int], object]] = {
 
 def unpack(payload: Payload) -> Any:
     """Decode a plain payload; raise PayloadError when it is damaged."""
+    buffers = payload.read()
     try:
-        (data,) = payload.buffers
+        (data,) = buffers
         return msgpack.unpackb(
             data, ext_hook=_raise_extension, list_hook=_raise_list, strict_map_key=False,
             unicode_errors="surrogatepass",

@@ -4,7 +4,7 @@ Without a key, everybody who can connect may (and the server listens on loopback
 insisted otherwise). With one, our own clients prove that they have it, and plain proxies show
 the token that is made of it, on this machine only. The handshake of our own clients is a dict::
 
-    client   {"pyrotask": version, "wire": 1, "nonce": nonce}
+    client   {"pyrotask": version, "wire": newest, "oldest_wire": oldest, "nonce": nonce}
     broker   {"label": label, "challenge": nonce, or None without a key}
 
 and then, with a key, the client calls ``prove(proof)`` of the object `AUTH_OBJECT`, which
@@ -17,6 +17,7 @@ from typing import Any
 
 from pyrotask.errors import AuthenticationFailed
 from pyrotask.remote.security import ServerChallenge, is_token
+from pyrotask.remote.versions import WIRES, wire_of
 
 AUTH_OBJECT = "Pyrotask.Auth"
 PROVE = "prove"
@@ -31,7 +32,7 @@ class Gate:
         is_local: whether the peer is on this machine.
     """
 
-    __slots__ = ("_challenge", "_is_local", "_key", "_label", "is_open")
+    __slots__ = ("_challenge", "_is_local", "_key", "_label", "is_open", "wire")
 
     def __init__(self, key: bytes | None, label: str, *, is_local: bool) -> None:
         self._key = key
@@ -40,6 +41,8 @@ class Gate:
         self._challenge: ServerChallenge | None = None
         self.is_open = False
         """Whether objects may be reached."""
+        self.wire = WIRES.oldest
+        """The version of the bulk protocol to speak with this client."""
 
     @property
     def awaits_proof(self) -> bool:
@@ -53,6 +56,7 @@ class Gate:
             AuthenticationFailed: it does not get in.
         """
         own = offered if isinstance(offered, dict) and "pyrotask" in offered else None
+        self.wire = wire_of(own or {})
         if self._key is None:
             self.is_open = True
             return "hello" if own is None else {"label": self._label, "challenge": None}

@@ -17,7 +17,7 @@ from pyrotask.remote.services import request_of
 from pyrotask.remote.turn import Outcome, checked
 
 if TYPE_CHECKING:
-    from pyrotask.core.model import ConnectionId
+    from pyrotask.reference import Origin
     from pyrotask.remote.hub import Hub
     from pyrotask.remote.turn import Batch, Turn
 
@@ -32,17 +32,15 @@ class BatchRun:
         hub: the loop.
         turn: the message's turn, which gets the outcome.
         batch: the calls.
-        connection: whose calls they are.
+        origin: whose calls they are.
         codec: of the message's serializer.
     """
 
-    def __init__(
-        self, hub: Hub, turn: Turn, batch: Batch, connection: ConnectionId | None, codec: Codec
-    ) -> None:
+    def __init__(self, hub: Hub, turn: Turn, batch: Batch, origin: Origin, codec: Codec) -> None:
         self._hub = hub
         self._turn = turn
         self._batch = batch
-        self._connection = connection
+        self._origin = origin
         self._codec = codec
         self._values: list[Any] = []
         self._error: Exception | None = None
@@ -65,7 +63,7 @@ class BatchRun:
         self._hub.loop.call_soon(self._slice, calls)
 
     def _do(self, call: Any) -> Any:
-        request = request_of(self._batch.service, self._one(call), self._connection, self._codec)
+        request = request_of(self._batch.service, self._one(call), self._origin, self._codec)
         done = self._hub.engine.execute(lambda m, now: request.command(m, now, None))
         reply = done.reply
         if isinstance(reply, Exception):

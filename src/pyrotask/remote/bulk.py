@@ -8,7 +8,7 @@ Numbers for processes, nodes and tasks are ints, durations seconds. `exchange` i
 lives on: it hands in results and asks for the next tasks, in one message.
 
 To add a call, write its function here; its name in `CALLS` is its name on the wire. **What a
-call takes and returns is wire format: when one changes, `WIRE` must.**
+call takes and returns is wire format: see `versions.WIRES`.**
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ import pyrotask
 from pyrotask.core.explain import explain
 from pyrotask.core.machine import Machine, Step
 from pyrotask.core.model import SECOND, Kind, Nanoseconds, NodeId, Payload, ProcessId, TaskNumber
+from pyrotask.core.session_info import sessions
 from pyrotask.errors import BrokerBroken, Refused, TaskManagerTermination, UnknownProcess
 from pyrotask.journal import FileJournal
 from pyrotask.reference import Origin, Request, task_id
+from pyrotask.remote import versions
 from pyrotask.remote.bulk_clients import CLIENT_CALLS
+from pyrotask.remote.bulk_looking import LOOKING_CALLS, MOST_SESSIONS, sessions_to_wire
 from pyrotask.remote.bulk_values import (
     LONGEST_WAIT_S,
     NOTHING,
@@ -51,8 +54,9 @@ if TYPE_CHECKING:
     from pyrotask.journal import Journal
 
 OBJECT_ID = "Pyrotask.Bulk"
-WIRE = 1
-"""The version of this interface: both sides must have the same."""
+
+BEAT_TELLS_WHAT_IS_IN_VAIN = 2
+"""From this version on, that is; before, its reply is the list of the unknown ones."""
 
 
 # --- who is there -----------------------------------------------------------------------------
@@ -64,7 +68,8 @@ def hello(origin: Origin, *, label: str = "") -> Request:
 
     def read(machine: Machine, _now: Nanoseconds, _: Caller | None) -> dict[str, Any]:
         return {
-            "wire": WIRE,
+            "wire": versions.WIRES.newest,
+            "oldest_wire": versions.WIRES.oldest,
             "version": pyrotask.__version__,
             "python": platform.python_version(),
             "lineage": machine.state.lineage,
@@ -107,9 +112,30 @@ def register_worker(
 
 
 def beat(origin: Origin, node: int, alive: list[int]) -> Request:
-    """A supervisor's sign of life, for itself and its children; returns the unknown ones."""
+    """A supervisor's sign of life, for itself and its children.
+
+    The reply has those that are ``unknown``, and in ``ended`` each ``[process, task, attempt]`` of
+    theirs that is in vain by now. Each of these is told once.
+    """
     number, children = NodeId(numbers(node, "node")), _processes(alive)
-    return Request(lambda m, now, _: m.beat(now, number, children, origin.connection))
+
+    def command(machine: Machine, now: Nanoseconds, _: Caller | None) -> dict[str, Any] | list[ProcessId]:
+        unknown = machine.beat(now, number, children, origin.connection)
+        if origin.wire < BEAT_TELLS_WHAT_IS_IN_VAIN:
+            return unknown
+        ended = [[child, task, attempt] for child in children for task, attempt in machine.take_ended(child)]
+        return {"unknown": unknown, "ended": ended}
+
+    return Request(command)
+
+
+def give_back(origin: Origin, node: int, attempts: list[list[int]]) -> Request:
+    """Children of this supervisor will not begin these ``[task, attempt]``: others may.
+
+    What is not theirs any more is left alone.
+    """
+    number, given_back = NodeId(numbers(node, "node")), _attempts(attempts)
+    return Request(lambda m, now, _: m.give_back_unbegun(now, number, given_back, origin.connection), nothing)
 
 
 def child_exited(origin: Origin, process: int, begun: list[list[int]], detail: str) -> Request:
@@ -150,7 +176,7 @@ def resume(origin: Origin, process: int, held: list[list[int]]) -> Request:
     def take_up(machine: Machine, now: Nanoseconds, _: Caller | None) -> Step | bool:
         if not machine.ping(now, number, origin.connection):
             return False
-        return machine.hold_only(now, number, attempts)
+        return machine.hold_only(now, number, attempts, origin.connection)
 
     return Request(take_up, lambda reply: reply is not False)
 
@@ -190,7 +216,8 @@ def exchange(
                     done.add(_hand_in(machine, now, number, result, origin))
                 except Refused as error:
                     refused.append([result.task, str(error)])
-            in_vain.extend(machine.take_ended(number))
+            if most:
+                in_vain.extend(machine.take_ended(number))
             return done.ended_by(_lease(machine, now, caller))
         except (UnknownProcess, TaskManagerTermination) as error:
             return done.ended_by(Step(error, (), ()))
@@ -206,12 +233,13 @@ def exchange(
                 raise UnknownProcess(f"process {number} is not registered (any more): register again")
             return Step(NOTHING, (), ())
         own = machine.state.processes.get(number)
+        wanted = own.tags if handled is None and own is not None else handled
         return machine.lease(
             now,
-            tags=own.tags if handled is None and own is not None else handled,
+            tags=wanted,
             process=number,
             connection=origin.connection,
-            count=most,
+            count=machine.fair_share(wanted, most),
             caller=None if caller is None else PatientCaller(caller),
             timeout_at=now + patience_ns,
         )
@@ -300,6 +328,8 @@ def status(origin: Origin, *, label: str = "", journal: Journal | None = None) -
             "late_answers": m.state.late_answers,
             "processes": [_process_status(m, now, number) for number in m.state.processes],
             "nodes": [_node_status(m, now, number) for number in m.state.nodes],
+            "sessions": sessions_to_wire(sessions(m, limit=MOST_SESSIONS)),
+            "sessions_open": len(m.state.sessions),
             "explanations": [explanation.sentence for explanation in explain(m, now)],
         }
     )
@@ -359,6 +389,7 @@ _WORKERS_CALLS: Mapping[str, Call] = {
         register_node,
         register_worker,
         beat,
+        give_back,
         child_exited,
         time_limit_reached,
         unregister_node,
@@ -373,7 +404,7 @@ _WORKERS_CALLS: Mapping[str, Call] = {
     )
 }
 
-CALLS: Mapping[str, Call] = {**_WORKERS_CALLS, **CLIENT_CALLS}
+CALLS: Mapping[str, Call] = {**_WORKERS_CALLS, **CLIENT_CALLS, **LOOKING_CALLS}
 """All calls by name, for a broker without a label."""
 
 
@@ -406,4 +437,4 @@ def _attempts(pairs: object) -> dict[TaskNumber, int]:
     return {TaskNumber(numbers(task, "task")): numbers(attempt, "attempt") for task, attempt in pairs}
 
 
-__all__ = ["CALLS", "LONGEST_WAIT_S", "OBJECT_ID", "WIRE", "Payload", "service"]
+__all__ = ["CALLS", "LONGEST_WAIT_S", "OBJECT_ID", "Payload", "service"]

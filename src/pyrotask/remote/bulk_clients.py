@@ -1,4 +1,4 @@
-"""The bulk calls of our own clients and of the command line: sessions, tasks, interventions.
+"""The bulk calls of our own clients and of the command line: sessions, submits, answers, interventions.
 
 These are part of the table of `pyrotask.remote.bulk`, and its rules hold here too. What each
 call takes, and every reply to it, stands in docs/protocol.md.
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from pyrotask.core.interventions import NO_MORE
 from pyrotask.core.machine import Machine, Step
-from pyrotask.core.model import Delivered, Nanoseconds, SessionId, TaskNumber
-from pyrotask.core.selection import Selection, info_of, select
-from pyrotask.errors import QueueFull, UnknownTask
+from pyrotask.core.model import Delivered, Nanoseconds, SessionId
+from pyrotask.core.selection import Selection
+from pyrotask.errors import QueueFull
 from pyrotask.reference import Origin, Request
+from pyrotask.remote.bulk_looking import LONGEST_PAGE, page_length, page_start
 from pyrotask.remote.bulk_submit import new_tasks_from_wire
 from pyrotask.remote.bulk_values import (
     NOTHING,
     PatientCaller,
     delivery_to_wire,
-    info_to_wire,
     nothing,
     numbers,
     selection_from_wire,
@@ -36,10 +36,6 @@ from pyrotask.remote.bulk_values import (
 if TYPE_CHECKING:
     from pyrotask.callers import Caller
     from pyrotask.journal import Journal
-
-LONGEST_PAGE = 1000
-"""Tasks that one call lists, or changes: more would hold up everybody else."""
-
 
 # --- sessions ---------------------------------------------------------------------------------
 
@@ -122,38 +118,6 @@ def collect(
     return Request(command, present, blocks=True, timeout=None if patience_ns and most else 0.0)
 
 
-# --- looking at tasks ---------------------------------------------------------------------------
-
-
-def tasks(origin: Origin, which: dict[str, Any], limit: int = 100, after: int | None = None) -> Request:
-    """List tasks of a selection, with their stories, in the order of their numbers."""
-    del origin
-    selection, most, start = selection_from_wire(which), _page(limit), _after(after)
-
-    def read(machine: Machine, _now: Nanoseconds, _: Caller | None) -> dict[str, Any]:
-        page = select(machine.state, selection, limit=most, after=start)
-        return {"tasks": [info_to_wire(info_of(task)) for task in page.tasks], "next": page.go_on_after}
-
-    return Request(read)
-
-
-def task(origin: Origin, number: int) -> Request:
-    """All about one task, but for its payload and its value."""
-    del origin
-    wanted = TaskNumber(numbers(number, "number"))
-
-    def read(machine: Machine, _now: Nanoseconds, _: Caller | None) -> dict[str, Any]:
-        found = select(machine.state, Selection(numbers=(wanted,)), limit=1).tasks
-        if not found:
-            known = (
-                "was collected, or forgotten" if wanted < machine.state.next_task else "was never given out"
-            )
-            raise UnknownTask(f"there is no task {wanted}: it {known}")
-        return info_to_wire(info_of(found[0]))
-
-    return Request(read)
-
-
 # --- interventions ------------------------------------------------------------------------------
 
 
@@ -167,7 +131,7 @@ def cancel(
 ) -> Request:
     """Cancel the unfinished tasks of a selection; who runs one is told at its next contact."""
     del origin
-    selection, why, most, start = _some(which), text(detail, "detail"), _page(limit), _after(after)
+    selection, why, most, start = _some(which), text(detail, "detail"), page_length(limit), page_start(after)
     return _intervene(
         call,
         lambda m, now, _: m.interventions.cancel_many(now, selection, why, limit=most, after=start),
@@ -183,7 +147,7 @@ def retry(
 ) -> Request:
     """Start the failed and cancelled tasks of a selection anew, where that is possible."""
     del origin
-    selection, most, start = _some(which), _page(limit), _after(after)
+    selection, most, start = _some(which), page_length(limit), page_start(after)
     return _intervene(
         call, lambda m, now, _: m.interventions.retry_many(now, selection, limit=most, after=start)
     )
@@ -198,7 +162,7 @@ def forget(
 ) -> Request:
     """Drop the finished tasks of a selection, but none whose answer another session awaits."""
     del origin
-    selection, most, start = _some(which), _page(limit), _after(after)
+    selection, most, start = _some(which), page_length(limit), page_start(after)
     return _intervene(
         call,
         lambda m, now, session: m.interventions.forget_many(
@@ -216,8 +180,6 @@ CLIENT_CALLS: Mapping[str, Call] = {
         close_session,
         submit,
         collect,
-        tasks,
-        task,
         cancel,
         retry,
         forget,
@@ -264,17 +226,11 @@ def _page_to_wire(reply: tuple[int, ...]) -> dict[str, Any]:
 def _some(which: object) -> Selection:
     selection = selection_from_wire(which)
     if selection == Selection():
-        raise ValueError("say which tasks: by their numbers, states, tag or session; {} would be all of them")
+        raise ValueError(
+            "say which tasks: by their numbers, keys, states, tag or session; {} would be all of them"
+        )
     return selection
 
 
 def _session(value: object) -> SessionId:
     return SessionId(numbers(value, "session"))
-
-
-def _page(value: object) -> int:
-    return min(numbers(value, "limit"), LONGEST_PAGE)
-
-
-def _after(value: object) -> int:
-    return -1 if value is None else numbers(value, "after")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pyrotask.core.blocks import in_blocks
 from pyrotask.core.model import (
     SECOND,
     Cause,
@@ -16,6 +17,7 @@ from pyrotask.core.model import (
     Failure,
     Lease,
     Nanoseconds,
+    Outcome,
     Payload,
     SessionId,
     State,
@@ -107,8 +109,8 @@ def task_to_wire(lease: Lease) -> list[Any]:
 
 
 def payload_to_wire(value: Payload) -> list[Any]:
-    """A payload as msgpack carries it."""
-    return [value.format, list(value.buffers)]
+    """A payload as msgpack carries it. Reads the disk, if it is kept there."""
+    return [value.format, list(value.read())]
 
 
 def payload_from_wire(wire: Any) -> Payload:
@@ -119,7 +121,7 @@ def payload_from_wire(wire: Any) -> Payload:
         raise ValueError("a payload is [format, [buffer, ...]]") from None
     if not isinstance(kind, str) or not all(type(buffer) is bytes for buffer in buffers):
         raise ValueError("a payload is [format, [buffer, ...]], where the buffers are bytes")
-    return Payload(kind, tuple(buffers))
+    return Payload(kind, in_blocks(buffers))
 
 
 def tags_from_wire(tags: object) -> frozenset[str] | None:
@@ -172,23 +174,22 @@ def delivery_to_wire(delivered: Delivered) -> list[Any]:
     or ``["ended", cause, detail]``.
     """
     delivery, (task, tag, outcome) = delivered
+    return [delivery, task, tag, outcome_to_wire(outcome)]
+
+
+def outcome_to_wire(outcome: Outcome) -> list[Any]:
+    """How a task ended, as `delivery_to_wire` says."""
     if isinstance(outcome, Success):
-        told: list[Any] = ["value", payload_to_wire(outcome.value)]
-    elif (failure := outcome.failure) is not None:
-        told = [
-            "error",
-            payload_to_wire(failure.error),
-            failure.traceback,
-            list(failure.type_names),
-            failure.message,
-        ]
-    else:
-        told = ["ended", outcome.cause.value, outcome.detail]
-    return [delivery, task, tag, told]
+        return ["value", payload_to_wire(outcome.value)]
+    failure = outcome.failure
+    if failure is None:
+        return ["ended", outcome.cause.value, outcome.detail]
+    error, names = payload_to_wire(failure.error), list(failure.type_names)
+    return ["error", error, failure.traceback, names, failure.message]
 
 
 def selection_from_wire(which: object) -> Selection:
-    """Read which tasks are meant: a dict of ``tasks``, ``states``, ``tag`` and ``session``.
+    """Read which tasks are meant: a dict of ``tasks``, ``keys``, ``states``, ``tag`` and ``session``.
 
     Raises:
         TypeError, ValueError: it is not that.
@@ -198,13 +199,15 @@ def selection_from_wire(which: object) -> Selection:
     said = {name: value for name, value in which.items() if value is not None}
     tasks, states = said.pop("tasks", None), said.pop("states", None)
     tag, session = said.pop("tag", None), said.pop("session", None)
+    keys = said.pop("keys", None)
     if said:
-        raise ValueError(f"a selection has tasks, states, tag and session, but no {next(iter(said))!r}")
+        raise ValueError(f"a selection has tasks, keys, states, tag and session, but no {next(iter(said))!r}")
     return Selection(
         None if tasks is None else tuple(TaskNumber(numbers(task, "a task")) for task in tasks),
         None if states is None else frozenset(map(State, states)),
         None if tag is None else text(tag, "tag"),
         None if session is None else SessionId(numbers(session, "session")),
+        None if keys is None else tuple(text(key, "a key") for key in keys),
     )
 
 

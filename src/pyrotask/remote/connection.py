@@ -3,7 +3,7 @@
 A connection is greeted, may have to prove that it has the key, and is then served: each
 message is a `Turn`, and the next one has to wait until it is over. Meanwhile the end of the
 connection is seen at once, and what else comes in is bounded. Once it is closed, what had come
-in completely before is still done.
+in completely before is still done, but for requests to be handed something.
 
 Everything here runs in the loop's thread.
 """
@@ -11,7 +11,9 @@ Everything here runs in the loop's thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 from typing import TYPE_CHECKING, Any, cast
 
 from pyrotask.errors import AuthenticationFailed
@@ -188,6 +190,12 @@ class Connection(asyncio.BufferedProtocol):
             self._turn.abandon()
         if self._pyro is not None:
             self.hub.daemon.closed(self._pyro)
+
+    def hang_up(self) -> None:
+        """Close the connection, without the loop: it has ended."""
+        self.end()
+        with contextlib.suppress(OSError):  # it is closed
+            self._socket().shutdown(socket.SHUT_RDWR)
 
     def finish(self) -> None:
         """Close the connection as soon as the client has what was written."""

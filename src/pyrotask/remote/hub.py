@@ -29,6 +29,7 @@ from pyrotask.remote.services import Service
 if TYPE_CHECKING:
     import socket
 
+    from pyrotask.reference import Origin
     from pyrotask.remote.daemon import PyroDaemon
     from pyrotask.remote.turn import Turn
 
@@ -86,6 +87,8 @@ class Hub:
         self.services = services
         self.daemon: PyroDaemon
         """Pyro's own daemon, for all other objects. Set before the start."""
+        self.on_died: Callable[[BaseException], None] = lambda _error: None
+        """Called in the loop's thread, at its end, if it ended by an error."""
         self.loop = asyncio.new_event_loop()
         self.shared = Shared()
         self.codecs = make_codecs()
@@ -143,13 +146,22 @@ class Hub:
             )
             loop.call_soon(ready.set)
             loop.run_forever()
-        except Exception:
+        except BaseException as error:
             log.critical("the event loop of the broker %r has ended", self.label, exc_info=True)
+            self.on_died(error)
         finally:
             ready.set()
             for turn in list(self.unsent):
                 turn.undo()
+            self._hang_up()
             loop.close()
+
+    def _hang_up(self) -> None:
+        """After an error nobody is served any more, and everybody sees that."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.hang_up()
 
     def _begin_stop(self, timeout_s: float) -> None:
         if self._stopping:
@@ -240,9 +252,9 @@ class Hub:
         """Do ``work``, which must not raise, in a thread; then ``then`` in the loop, with its result."""
         self._large.run(lambda: self.post(then, work()))
 
-    def run_batch(self, turn: Turn, batch: Any, connection: Any, codec: Any) -> None:
+    def run_batch(self, turn: Turn, batch: Any, origin: Origin, codec: Any) -> None:
         """Do the calls of a batch, and conclude the turn."""
-        BatchRun(self, turn, batch, connection, codec).start()
+        BatchRun(self, turn, batch, origin, codec).start()
 
     def _deliver(self) -> None:
         self._rung = False

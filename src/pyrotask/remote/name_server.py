@@ -71,12 +71,13 @@ def list_names(settings: Settings) -> dict[str, str]:
     return {unquote_label(name.removeprefix(OBJECT_PREFIX)): str(uri) for name, uri in found.items()}
 
 
-def register_name(label: str, uri: object, settings: Settings) -> None:
+def register_name(label: str, uri: object, settings: Settings, *, dead: str | None = None) -> None:
     """Register the broker's URI (text, or Pyro's) under its label. Idempotent.
 
     A stale name, where nobody answers or somebody else does, is replaced. One whose owner
     takes connections and stays silent counts as held: it may be stopped or busy, and two
-    managers of one label are worse than none.
+    managers of one label are worse than none. ``dead`` is the ``host:port`` of a former owner that
+    is known to have ended: whoever is there now has nothing to do with the label.
 
     Raises:
         LabelHeld: if another broker holds the label; the text says where, and what to do.
@@ -87,7 +88,7 @@ def register_name(label: str, uri: object, settings: Settings) -> None:
     with _name_server(settings) as names:
         holder = _lookup(names, name)
         if holder is not None and holder != own:
-            if is_live(holder, settings):
+            if address_of_uri(holder).location != dead and is_live(holder, settings):
                 raise LabelHeld(_held(label, holder, settings))
             names.remove(name)
         with contextlib.suppress(Pyro5.errors.NamingError):  # somebody was faster, or it was ours

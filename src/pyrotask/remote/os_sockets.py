@@ -15,6 +15,11 @@ from typing import Protocol
 
 from pyrotask.errors import AddressInUse
 
+try:
+    import resource
+except ImportError:  # not a POSIX system
+    resource = None  # type: ignore[assignment]
+
 KEEPALIVE_IDLE_S = 5
 """After how much silence a peer is asked whether it is there."""
 KEEPALIVE_EVERY_S = 3
@@ -23,6 +28,9 @@ KEEPALIVE_TRIES = 4
 """How often it is asked: 5 + 4 * 3 s, and the connection is broken."""
 UNSENT_LIMIT_S = 30
 """How long bytes may wait for a peer to take them (Linux): longer than a network's hiccup."""
+
+SOCKETS_ALL_SYSTEMS_ALLOW = (65_536, 10_240)
+"""What to try for the number of open sockets if the system does not say how many it can have."""
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: a whole cluster starts at once."""
@@ -53,6 +61,22 @@ def notice_dead_peers(sock: Socket) -> None:
         if hasattr(socket, name):
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def allow_many_sockets() -> None:
+    """Raise the number of sockets that this process may open to what the system allows it.
+
+    Often it starts with 1,024, and may have a million: a broker has one for each of its clients.
+    Does nothing where the system has no such limit.
+    """
+    if resource is None:
+        return
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (most, *SOCKETS_ALL_SYSTEMS_ALLOW):  # macOS says "infinite", and does not mean it
+        if allowed != resource.RLIM_INFINITY and (wanted > allowed or wanted == resource.RLIM_INFINITY):
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+                return
 
 
 def has_hung_up(sock: Socket) -> bool:

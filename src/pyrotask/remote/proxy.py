@@ -10,9 +10,9 @@ thread at a time, as every Pyro proxy.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
-import shlex
 import socket
 import time
 from functools import partial
@@ -29,13 +29,12 @@ from pyrotask.config import Settings
 from pyrotask.errors import (
     AuthenticationFailed,
     BrokerBroken,
-    BrokerNotFound,
     ConnectError,
     KeyRequired,
     VersionMismatch,
 )
 from pyrotask.payload import from_wire
-from pyrotask.remote import bulk, discovery, labels
+from pyrotask.remote import bulk, discovery, labels, refusals, versions
 from pyrotask.remote.auth import AUTH_OBJECT, PROVE
 from pyrotask.remote.os_sockets import notice_dead_peers
 from pyrotask.remote.security import ClientProof, load_key, new_nonce
@@ -53,6 +52,11 @@ GETS_OF_RESULTS = frozenset({"getAnyResult", "getResultWithTag"})
 CALL_TIMEOUT_S = 30.0
 """How long a call that does not wait may take before the broker counts as gone: it may be
 writing a long journal, or be reading a gigabyte from somebody else."""
+
+FIRST_HELLO_S = 3.0
+"""How long the first try to reconnect waits for the broker to say hello; the next ones wait longer, up
+to `CALL_TIMEOUT_S`. A dead broker's port may have got another owner, who takes connections and
+says nothing, while the broker is back elsewhere."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 """Between two tries to reconnect: at once for a short break, gently for a long one."""
@@ -123,7 +127,8 @@ class _KeyedProxy(Proxy):  # type: ignore[misc]
         object.__setattr__(self, "_pyrotask_proof", proof)
         self._pyroHandshake = {
             "pyrotask": pyrotask.__version__,
-            "wire": bulk.WIRE,
+            "wire": versions.WIRES.newest,
+            "oldest_wire": versions.WIRES.oldest,
             "nonce": new_nonce() if proof is None else proof.nonce,
         }
 
@@ -160,8 +165,9 @@ class _KeyedProxy(Proxy):  # type: ignore[misc]
 class TaskManagerProxy(_KeyedProxy):
     """A Pyro proxy for a `TaskManager`: all its methods, with our own errors.
 
-    From `connect`. It can be pickled and copied, connects anew after a broken connection, and
-    then raises Pyro's own ``CommunicationError`` for the call that it broke in. A wait for a
+    From `connect`. It can be pickled and copied, and connects anew after a broken connection. For
+    the call that it broke in it raises `ConnectError`, which is Pyro's own
+    ``CommunicationError``, too; whether that call was done is unknown. A wait for a
     result of more than ``explain_after_s`` logs a warning that says what the tasks wait for.
     """
 
@@ -176,7 +182,16 @@ class TaskManagerProxy(_KeyedProxy):
         objectId: str | None = None,  # noqa: N803
     ) -> Any:
         invoke = partial(super()._pyroInvoke, methodname, flags=flags, objectId=objectId)
-        if methodname not in GETS_OF_RESULTS or flags or objectId is not None:
+        try:
+            return self._ask(invoke, methodname, vargs, kwargs, is_odd=bool(flags or objectId))
+        except ConnectError:
+            raise
+        except Pyro5.errors.CommunicationError as error:
+            raise refusals.broken(methodname, self._pyroUri, error) from error
+
+    def _ask(self, invoke: Any, methodname: str, vargs: Any, kwargs: Any, *, is_odd: bool) -> Any:
+        """Do it, and tell on the way what a result is waited for."""
+        if methodname not in GETS_OF_RESULTS or is_odd:
             return self._revived(invoke(vargs, kwargs))
         try:
             asked = reference.signature(methodname).bind(*vargs, **kwargs).arguments
@@ -236,7 +251,7 @@ def connect(
     try:
         proxy._pyroBind()  # noqa: SLF001
     except Pyro5.errors.CommunicationError as error:
-        raise _unreachable(where, address, error) from error
+        raise refusals.unreachable(where, address, error) from error
     return proxy
 
 
@@ -262,6 +277,8 @@ class BulkProxy:
         label, lineage: the broker's; the lineage tells whether numbers from before a
             reconnect still mean the same.
         location: where it was found.
+        wire: the version of the interface that both sides speak.
+        python: the version of the broker's Python; see `warn_of_python`.
 
     Raises:
         BrokerNotFound, ConnectError: it cannot be reached.
@@ -276,6 +293,8 @@ class BulkProxy:
         self.label = ""
         self.lineage = ""
         self.location = ""
+        self.wire = versions.WIRES.newest
+        self.python = ""
         if connect:
             self.connect()
 
@@ -310,6 +329,11 @@ class BulkProxy:
         except BrokerBroken as error:
             self.close()
             raise ConnectError(f"broker {self._where!r} at {self.location} has stopped: {error}") from error
+        except AttributeError as error:  # of the broker
+            raise VersionMismatch(
+                f"the broker {self._where!r} at {self.location} is of an older pyrotask (interface {self.wire}), "
+                f"and cannot {method}: there, type `pip install -U pyrotask`, and start it again"
+            ) from error
 
     def fileno(self) -> int:
         """The descriptor of the connection, -1 if it is closed.
@@ -320,8 +344,16 @@ class BulkProxy:
         connection = None if self._proxy is None else self._proxy._pyroConnection  # noqa: SLF001
         return -1 if connection is None else int(connection.sock.fileno())
 
-    def connect(self) -> None:
-        """Find the broker and connect to it: once. Raises as the constructor does."""
+    def interrupt(self) -> None:
+        """Break the connection from another thread: a call that waits ends with a ConnectError."""
+        with contextlib.suppress(OSError, AttributeError):  # it may be closed at this very moment
+            self._proxy._pyroConnection.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # noqa: SLF001
+
+    def connect(self, hello_s: float = CALL_TIMEOUT_S) -> None:
+        """Find the broker and connect to it: once. Raises as the constructor does.
+
+        ``hello_s``: how long it may take to say hello.
+        """
         self.close()
         address = discovery.find(self._where, self._settings)
         proxy = _KeyedProxy(
@@ -331,24 +363,25 @@ class BulkProxy:
         )
         proxy._pyroSerializer = "msgpack"  # noqa: SLF001
         proxy._pyroMethods = set(bulk.CALLS)  # noqa: SLF001 - so that it does not ask for them
-        proxy._pyroTimeout = CALL_TIMEOUT_S  # noqa: SLF001
+        proxy._pyroTimeout = hello_s  # noqa: SLF001
         try:
             hello = proxy._pyroInvoke("hello", (), {})  # noqa: SLF001
-            _check_version(address, hello)
-            _check_label(address, hello)
+            wire = refusals.common_wire(address, hello)
+            refusals.check_label(address, hello)
         except (Pyro5.errors.CommunicationError, ConnectionError) as error:
             proxy._pyroRelease()  # noqa: SLF001
             if isinstance(error, ConnectError):
                 raise
-            raise _unreachable(self._where, address, error) from error
+            raise refusals.unreachable(self._where, address, error) from error
         except AttributeError as error:
             proxy._pyroRelease()  # noqa: SLF001
-            raise _mismatch(address, "without this interface", "") from error
+            raise refusals.mismatch(address, "without this interface", "") from error
         except BaseException:
             proxy._pyroRelease()  # noqa: SLF001
             raise
         self._proxy = proxy
         self.label, self.lineage, self.location = hello["label"], hello["lineage"], address.location
+        self.wire, self.python = wire, str(hello.get("python", ""))
 
     def reconnect(self, timeout_s: float | None = None, stop: threading.Event | None = None) -> None:
         """Find the broker again, wherever it is now, and connect: as often as it takes.
@@ -366,10 +399,10 @@ class BulkProxy:
             ConnectError: given up, with the reason of the last try.
         """
         give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
-        pause_s = FIRST_PAUSE_S
+        pause_s, hello_s = FIRST_PAUSE_S, FIRST_HELLO_S
         while True:
             try:
-                self.connect()
+                self.connect(hello_s)
                 return
             except (KeyRequired, AuthenticationFailed, VersionMismatch):
                 raise
@@ -381,6 +414,17 @@ class BulkProxy:
                 if _wait(pause_s * random.uniform(0.5, 1.5), stop):  # noqa: S311 - no secret
                     raise ConnectError(f"told to stop while broker {self._where!r} was away") from error
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                if isinstance(error.__cause__, Pyro5.errors.TimeoutError):
+                    hello_s = min(2 * hello_s, CALL_TIMEOUT_S)
+
+    def warn_of_python(self) -> None:
+        """Log a warning if the broker's Python is another one, with what does not work then.
+
+        For those who send or run functions: workers, and clients that submit.
+        """
+        warning = versions.python_warning(self.label, self.python) if self.python else None
+        if warning is not None:
+            log.warning("%s", warning)
 
     def close(self) -> None:
         """Close the connection. Idempotent; `reconnect` opens another."""
@@ -403,43 +447,3 @@ def _wait(seconds: float, stop: threading.Event | None) -> bool:
 def _key_is_a_must(address: Address) -> bool:
     """Whether the broker is known to have a key: then whoever does not ask for it is another."""
     return address.key_file is not None and address.source.startswith("connection file")
-
-
-def _check_version(address: Address, hello: dict[str, Any]) -> None:
-    if hello.get("wire") != bulk.WIRE:
-        version = str(hello.get("version", "?"))
-        raise _mismatch(address, f"{version} (interface {hello.get('wire')})", f"=={version}")
-
-
-def _check_label(address: Address, hello: dict[str, Any]) -> None:
-    """A broker that died may have left its entry, and another one may have got its port."""
-    if address.label is not None and hello["label"] != address.label:
-        raise BrokerNotFound(
-            f"{address.location}, where broker {address.label!r} should be by its {address.source}, is "
-            f"broker {hello['label']!r} now; start yours with `pyrotask serve {shlex.quote(address.label)}`"
-        )
-
-
-def _mismatch(address: Address, theirs: str, requirement: str) -> VersionMismatch:
-    command = (
-        f"pip install {shlex.quote('pyrotask' + requirement)}" if requirement else "pip install -U pyrotask"
-    )
-    return VersionMismatch(
-        f"the broker at {address.location} runs pyrotask {theirs}, and this is {pyrotask.__version__} "
-        f"(interface {bulk.WIRE}): both must have the same; here, type `{command}`"
-    )
-
-
-def _unreachable(where: str, address: Address, error: Exception) -> ConnectError:
-    text = str(error)
-    if "rejected" in text and "unknown object" in text:
-        return BrokerNotFound(
-            f"a Pyro program answers at {address.location} (from {address.source}), and it is no broker "
-            f"{where!r}: see what runs by `pyrotask list`"
-        )
-    if "rejected" in text:
-        return ConnectError(f"the broker {where!r} at {address.location} refused the connection: {text}")
-    return BrokerNotFound(
-        f"nobody answers for {where!r} at {address.location} (from {address.source}): {text}. "
-        "See what runs by `pyrotask list`"
-    )

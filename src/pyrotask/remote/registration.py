@@ -80,10 +80,9 @@ class Registration:
             LabelHeld: a live broker has that label.
             NameServerNotFound: there is none, and one is required.
         """
-        if self._with_file:
-            check_not_held(self._file, self._settings)
+        dead = check_not_held(self._file, self._settings) if self._with_file else None
         if self._use != "off":
-            self._enter_name()
+            self._enter_name(dead)
         if self._with_file:
             self._file.write(self._settings.runtime_dir)
 
@@ -103,9 +102,9 @@ class Registration:
             self._own_name_server.stop()
             self._own_name_server = None
 
-    def _enter_name(self) -> None:
+    def _enter_name(self, dead: str | None) -> None:
         try:
-            register_name(self._file.label, self._uri, self._settings)
+            register_name(self._file.label, self._uri, self._settings, dead=dead)
             self._is_registered = True
         except NameServerNotFound:
             if self._use == "require":
@@ -163,10 +162,11 @@ class NameServer:
         self._thread.join()
 
 
-def check_not_held(own: ConnectionFile, settings: Settings) -> None:
-    """Return if no other live broker of this user has the label.
+def check_not_held(own: ConnectionFile, settings: Settings) -> str | None:
+    """Return if no other live broker of this user has the label: where the last run of ours was, if known.
 
-    A file that a dead one left is no matter, also if its port is ours by now.
+    A file that a dead one left is no matter, also if its port is ours by now, or a stranger's: another
+    process that left one of our own lineage is dead, since we have its journal.
 
     Raises:
         LabelHeld: one has it.
@@ -175,12 +175,15 @@ def check_not_held(own: ConnectionFile, settings: Settings) -> None:
     try:
         file = ConnectionFile.read(settings.runtime_dir, label)
     except (FileNotFoundError, ValueError):  # there is none, or it is damaged and will be replaced
-        return
+        return None
+    if file.lineage == own.lineage and (file.pid, file.hostname) != (own.pid, own.hostname):
+        return file.address.location
     if file.address.location == own.address.location:
-        return
+        return None
     if is_live(f"PYRO:{object_name(label)}@{file.address.location}", settings):
         raise LabelHeld(
             f"label {label!r} is held by a live broker: process {file.pid} of {file.hostname}, at "
             f"{file.address.location}. Use another label, or end that broker first: "
             f"`pyrotask stop {shlex.quote(label)}`"
         )
+    return None

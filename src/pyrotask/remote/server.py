@@ -6,12 +6,14 @@ bulk object, Pyro's daemon for users' own objects, the connection file and the n
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import queue
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -100,6 +102,7 @@ class Server:
         self._hub: Hub | None = None
         self._registration: Registration | None = None
         self._broken: BrokerBroken | None = None
+        self._on_broken: queue.SimpleQueue[Callable[[BrokerBroken], object]] = queue.SimpleQueue()
         self._stopping = threading.Lock()
         self._stopped = threading.Event()
 
@@ -161,6 +164,21 @@ class Server:
             raise self._broken
         return True
 
+    def on_broken(self, call: Callable[[BrokerBroken], object]) -> None:
+        """Have it called once, in some thread, when the server stops for an internal error; now, if it has.
+
+        It must be quick.
+        """
+        self._on_broken.put(call)
+        if self._broken is not None:
+            self._tell_broken()
+
+    def _tell_broken(self) -> None:
+        assert self._broken is not None
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._on_broken.get_nowait()(self._broken)
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -206,6 +224,7 @@ class Server:
         try:
             hub.daemon = self.daemon = PyroDaemon(hub, listener, self.address, services, self.stop)
             self.daemon.register(self.task_manager, self._name)
+            hub.on_died = self._mourn
             hub.start(listener)
         except BaseException:
             listener.close()
@@ -234,11 +253,21 @@ class Server:
         )
         self._registration.enter()
 
+    def _mourn(self, error: BaseException) -> None:
+        """The event loop has ended by an error."""
+        self._break(
+            BrokerBroken(
+                f"the event loop of the broker {self.label!r} has ended by {error!r}, and nobody is served "
+                "any more: please report this with the log, and start the broker again"
+            )
+        )
+
     def _break(self, error: BrokerBroken) -> None:
         """The broker has broken: stop, from a thread that may wait for the loop."""
-        if self._stopped.is_set():
+        if self._stopped.is_set() or self._broken is not None:
             return
         self._broken = error
+        self._tell_broken()
         log.critical("the server %r stops, since its broker is broken: %s", self.label, error)
         threading.Thread(target=self.stop, name="pyrotask-stop", daemon=True).start()
 

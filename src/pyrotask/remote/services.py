@@ -31,7 +31,7 @@ class Service(NamedTuple):
         return {"methods": sorted(self.calls), "oneway": [], "attrs": []}
 
 
-def request_of(service: Service, call: RawCall, connection: Any, codec: Codec) -> Request:
+def request_of(service: Service, call: RawCall, origin: Origin, codec: Codec) -> Request:
     """Check a call, and make a request of it.
 
     Raises:
@@ -48,7 +48,6 @@ def request_of(service: Service, call: RawCall, connection: Any, codec: Codec) -
         raise AttributeError(
             f"{call.object_id} has no method {call.method!r}; it has: {', '.join(sorted(service.calls))}"
         )
-    origin = Origin(connection, None if service.is_opaque else codec.name)
     try:
         return function(origin, *call.args, **call.kwargs)
     except TypeError:

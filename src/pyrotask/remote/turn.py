@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyrotask.broker import undoing
-from pyrotask.core.endings import size_of as answer_size
+from pyrotask.core.endings import values_of
 from pyrotask.core.machine import Parked
-from pyrotask.core.model import Answer, Delivered, Lease, Payload, TaskNumber, WantId
+from pyrotask.core.model import Answer, Delivered, Lease, Payload, Peeked, TaskNumber, WantId
 from pyrotask.engine import Command
 from pyrotask.errors import TaskRaisedException
-from pyrotask.reference import Request
+from pyrotask.reference import Origin, Request
 from pyrotask.remote import wire
 from pyrotask.remote.serializing import Codec, RawCall, revived
 from pyrotask.remote.services import Service, request_of
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from pyrotask.remote.hub import Hub
 
 log = logging.getLogger(__name__)
+
+READ_AT_ONCE_BYTES = 64 * 1024
+"""Values that the loop itself reads from files, which takes microseconds. More is an errand."""
 
 
 class Elsewhere(NamedTuple):
@@ -125,9 +129,13 @@ class Turn:
                 call = revived(call, message.data)
             if message.header.flags & wire.BATCH:
                 return Batch(service, call)
-            return request_of(service, call, self._connection.number, self._codec)
+            return request_of(service, call, self._origin(service), self._codec)
         except Exception as error:  # noqa: BLE001 - whatever a stranger's arguments bring about
             return error
+
+    def _origin(self, service: Service) -> Origin:
+        serializer = None if service.is_opaque else self._codec.name
+        return Origin(self._connection.number, serializer, self._connection.gate.wire)
 
     def _act(self, found: Request | Batch | Elsewhere | Exception) -> None:
         message, self._body = self._body, None  # a parked call keeps nothing of it
@@ -136,7 +144,7 @@ class Turn:
         elif isinstance(found, Exception):
             self.refuse(found, self._hub.engine.journal.newest)
         elif isinstance(found, Batch):
-            self._hub.run_batch(self, found, self._connection.number, self._codec)
+            self._hub.run_batch(self, found, self._origin(found.service), self._codec)
         else:
             assert message is not None
             self._connection.pass_on(message, self)
@@ -204,7 +212,7 @@ class Turn:
                 self.refuse(TimeoutError("there is nothing yet"), ticket)
                 return
             self.hand_out(reply)
-        if size_of(reply) > self._codec.large_bytes:
+        if _is_large(reply, self._codec.large_bytes):
             self._hub.run_large(lambda: self._encode(reply), lambda outcome: self.conclude(outcome, ticket))
         else:
             self.conclude(self._encode(reply), ticket)
@@ -286,12 +294,26 @@ def checked(data: bytes) -> bytes:
 
 def size_of(reply: Any) -> int:
     """How many bytes of users' values are in a reply."""
+    return sum([value.nbytes for value in _values_in(reply)])
+
+
+def _is_large(reply: Any, large_bytes: int) -> bool:
+    """Whether it would hold up the loop: by its size, or for what has to be read from files."""
+    nbytes = size_of(reply)
+    if nbytes <= READ_AT_ONCE_BYTES:
+        return nbytes > large_bytes
+    return nbytes > large_bytes or sum(value.bytes_away for value in _values_in(reply)) > READ_AT_ONCE_BYTES
+
+
+def _values_in(reply: Any) -> Iterable[Payload]:
     if isinstance(reply, Payload):
-        return reply.nbytes
+        return (reply,)
     if isinstance(reply, Answer):
-        return answer_size(reply)
+        return values_of(reply)
+    if isinstance(reply, Peeked):
+        return [value for _, answer in reply.answers for value in values_of(answer)]
     if isinstance(reply, list) and reply and isinstance(reply[0], Delivered):
-        return sum(answer_size(one.answer) for one in reply)
+        return [value for one in reply for value in values_of(one.answer)]
     if isinstance(reply, tuple) and reply and isinstance(reply[0], Lease):
-        return sum(lease.payload.nbytes for lease in reply)
-    return 0
+        return [value for lease in reply for value in (lease.payload, *lease.inputs)]
+    return ()

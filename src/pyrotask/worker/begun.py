@@ -4,8 +4,9 @@ It is shared by the two, and outlives the child: what stands in it when the chil
 how it died. `Slate` is that memory; everything in it but the node is written by the child.
 The child never waits and never calls anybody to write it, so it costs some microseconds a task.
 
-A record is valid when its state says so, which is written last when it is made, and first
-when it is cleared: at whatever moment the child is killed, no half of a record is read.
+Tasks stand in a ring of slots, from the oldest that was not acknowledged to the newest; two
+numbers, written after a slot is complete, say from where to where. So at whatever moment the
+child is killed, no half of a record is read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import struct
 import tempfile
 from typing import NamedTuple
 
-SLOTS = 64
+SLOTS = 256
 """The most tasks that a child can have begun and not handed in."""
 
 _TEXT_BYTES = 4000
@@ -37,7 +38,7 @@ class Goodbye(enum.IntEnum):
     """It could not be set up; `Slate.text` says why."""
 
 
-_FREE, _RUNNING, _FINISHED = 0, 1, 2
+_RUNNING, _FINISHED = 1, 2
 
 
 class Begun(NamedTuple):
@@ -67,13 +68,16 @@ class Number(NamedTuple):
 
 _NUMBER = struct.Struct(f"<qq{_LINEAGE_BYTES}s")  # valid, number, lineage
 _LONG = struct.Struct("<q")
+_RANGE = struct.Struct("<qq")  # how many tasks were acknowledged, how many were begun, in all
 _SLOT = struct.Struct(f"<qqqqq{_TAG_BYTES}s")  # state, task, attempt, begun_at, limit, tag
 
 _NODE_AT = 0
 _PROCESS_AT = _NODE_AT + _NUMBER.size
 _GOODBYE_AT = _PROCESS_AT + _NUMBER.size
 _TEXT_AT = _GOODBYE_AT + _LONG.size
-_SLOTS_AT = _TEXT_AT + _LONG.size + _TEXT_BYTES
+_RANGE_AT = _TEXT_AT + _LONG.size + _TEXT_BYTES
+_WATCHED_AT = _RANGE_AT + _RANGE.size
+_SLOTS_AT = _WATCHED_AT + _LONG.size
 _SIZE = _SLOTS_AT + SLOTS * _SLOT.size
 
 
@@ -89,8 +93,8 @@ class Slate:
         """The file, to be inherited by the child."""
         os.set_inheritable(self.descriptor, False)
         self._memory = mmap.mmap(self.descriptor, _SIZE)
-        self._used = 0
-        """How many slots the child has filled, from the front; all are cleared together."""
+        self._acknowledged = self._begun = 0
+        """As in the range; known to the child only."""
 
     def close_descriptor(self) -> None:
         """Close the file; the memory stays. Call it once the child has been started."""
@@ -106,6 +110,15 @@ class Slate:
     @node.setter
     def node(self, node: Number | None) -> None:
         self._set_number(_NODE_AT, node)
+
+    @property
+    def is_watched(self) -> bool:
+        """The supervisor looks now and then whether a long task keeps others waiting in the tray."""
+        return bool(_LONG.unpack_from(self._memory, _WATCHED_AT)[0])
+
+    @is_watched.setter
+    def is_watched(self, is_watched: bool) -> None:
+        _LONG.pack_into(self._memory, _WATCHED_AT, is_watched)
 
     # --- written by the child -----------------------------------------------------------------
 
@@ -140,41 +153,53 @@ class Slate:
 
     def begin(self, task: int, attempt: int, tag: str, begun_at_ns: int, limit_ns: int | None = None) -> None:
         """The child is about to run the task. There is room for `SLOTS` of them."""
-        at = _SLOTS_AT + self._used * _SLOT.size
         short = tag.encode("utf-8", "replace")[:_TAG_BYTES]
         limit = -1 if limit_ns is None else limit_ns
-        _SLOT.pack_into(self._memory, at, _FREE, task, attempt, begun_at_ns, limit, short)
-        _LONG.pack_into(self._memory, at, _RUNNING)
-        self._used += 1
+        _SLOT.pack_into(
+            self._memory, _slot_at(self._begun), _RUNNING, task, attempt, begun_at_ns, limit, short
+        )
+        self._begun += 1
+        _LONG.pack_into(self._memory, _RANGE_AT + _LONG.size, self._begun)
 
     def finish(self) -> None:
         """What was begun last has ended: its result is at hand."""
-        _LONG.pack_into(self._memory, _SLOTS_AT + (self._used - 1) * _SLOT.size, _FINISHED)
+        _LONG.pack_into(self._memory, _slot_at(self._begun - 1), _FINISHED)
+
+    def acknowledge(self, count: int) -> None:
+        """The results of the ``count`` oldest tasks were acknowledged."""
+        self._acknowledged += count
+        _LONG.pack_into(self._memory, _RANGE_AT, self._acknowledged)
 
     def clear(self) -> None:
         """All results were acknowledged."""
-        for slot in reversed(range(self._used)):  # the reader stops at the first one that is free
-            _LONG.pack_into(self._memory, _SLOTS_AT + slot * _SLOT.size, _FREE)
-        self._used = 0
+        self.acknowledge(self._begun - self._acknowledged)
 
     # --- read by the supervisor ---------------------------------------------------------------
 
     def begun(self) -> list[Begun]:
         """What the child has begun, the oldest first."""
-        begun = []
-        for at in range(_SLOTS_AT, _SIZE, _SLOT.size):
-            state, task, attempt, begun_at, limit, tag = _SLOT.unpack_from(self._memory, at)
-            if state == _FREE:
-                break
-            name = tag.rstrip(b"\0").decode("utf-8", "replace")
-            limit_ns = None if limit < 0 else limit
-            begun.append(Begun(task, attempt, begun_at, limit_ns, name, state == _RUNNING))
-        return begun
+        return [self._read(number) for number in range(*self._range())]
+
+    @property
+    def last(self) -> Begun | None:
+        """What the child has begun last, if that was not acknowledged."""
+        acknowledged, begun = self._range()
+        return self._read(begun - 1) if begun > acknowledged else None
 
     @property
     def running(self) -> Begun | None:
         """What the child runs at this moment."""
-        return next((begun for begun in self.begun() if begun.is_running), None)
+        last = self.last
+        return last if last is not None and last.is_running else None
+
+    def _range(self) -> tuple[int, int]:
+        acknowledged, begun = _RANGE.unpack_from(self._memory, _RANGE_AT)
+        return acknowledged, begun
+
+    def _read(self, number: int) -> Begun:
+        state, task, attempt, begun_at, limit, tag = _SLOT.unpack_from(self._memory, _slot_at(number))
+        name = tag.rstrip(b"\0").decode("utf-8", "replace")
+        return Begun(task, attempt, begun_at, None if limit < 0 else limit, name, state == _RUNNING)
 
     # --- the layout ---------------------------------------------------------------------------
 
@@ -191,6 +216,10 @@ class Slate:
         if number is not None:
             _NUMBER.pack_into(self._memory, at, 0, number.number, number.lineage.encode()[:_LINEAGE_BYTES])
             _LONG.pack_into(self._memory, at, 1)
+
+
+def _slot_at(number: int) -> int:
+    return _SLOTS_AT + number % SLOTS * _SLOT.size
 
 
 def _new_file() -> int:

@@ -20,15 +20,17 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
-from pyrotask.config import MIB, Settings
+from pyrotask.config import Settings
 from pyrotask.errors import (
     AuthenticationFailed,
     ConnectError,
@@ -42,27 +44,20 @@ from pyrotask.errors import (
 from pyrotask.remote.proxy import FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
 from pyrotask.worker import running, tether
 from pyrotask.worker.begun import Goodbye, Number, Slate
+from pyrotask.worker.functions import Functions, fetcher
 from pyrotask.worker.handlers import Handlers, working_directory_first
+from pyrotask.worker.outbox import Outbox
+from pyrotask.worker.pace import Pace
+from pyrotask.worker.porter import Porter
+from pyrotask.worker.tray import Tray
 
 log = logging.getLogger("pyrotask.worker")
-
-LEASES_AT_ONCE = 1
-"""How many tasks a child asks for. Prefetching begins here: `Child._work` and the slate take
-any number; what is missing is the choice of one (short tasks gain, long ones must not wait in
-a busy child), and time limits that begin when a task does."""
 
 PATIENCE_S = 60.0
 """How long one request for tasks stays with the broker."""
 
 LATE_S = 30.0
 """How much later than that its answer may come before the connection counts as broken."""
-
-TRIES = 3
-"""How often a result is sent whose sending breaks the connection: another message size may
-hold at the broker. A result below 1 MiB fits everywhere, and is sent for ever."""
-
-ENVELOPE_BYTES = 4096
-"""What a message has besides its payloads."""
 
 NODE_PAUSE_S = 0.02
 """How often a child looks whether its supervisor has found the (new) broker."""
@@ -79,7 +74,8 @@ class Orders:
     info: str
     parent_pid: int
     slate: int
-    """Descriptors that the child inherits, all three."""
+    """Descriptors that the child inherits, like those that follow."""
+    tray: tuple[int, int]
     rope: int
     bell: int
 
@@ -98,7 +94,8 @@ class Orders:
         """Read what `command` wrote."""
         values = json.loads(orders)
         settings = Settings(**values.pop("settings"))
-        return cls(where, tuple(values.pop("modules")), settings, **values)
+        reading, writing = values.pop("tray")
+        return cls(where, tuple(values.pop("modules")), settings, tray=(reading, writing), **values)
 
 
 class _ToldToEndError(BaseException):
@@ -112,13 +109,24 @@ class Child:
         self._orders = orders
         self._slate = Slate(orders.slate)
         self._slate.close_descriptor()
+        self._tray = Tray(*orders.tray)
         self._handlers = Handlers({})
         self._broker = BulkProxy(orders.where, orders.settings, connect=False)
         self._lineage = ""
         """Whose numbers our process and results have."""
         self._process: int | None = None
-        self._results: list[running.Result] = []
-        self._tries = 0
+        self._unbegun: deque[running.Assigned] = deque()
+        """What was leased. Of several it is begun what is still in the tray."""
+        self._is_batch = False
+        self._recalled: list[running.Result] = []
+        """What the supervisor has taken out of the tray; it is given back by both of us."""
+        self._outbox = Outbox(self._slate, orders.settings.max_message_bytes)
+        self._porter = Porter(self._outbox, self._hand_in_meanwhile)
+        self._pace = Pace()
+        self._ran, self._busy_ns = 0, 0
+        """How many tasks since the last lease, and how long they took."""
+        self._line = threading.Lock()
+        """Held by whoever speaks to the broker; by the main thread, unless it runs a task."""
         self._pause_s = 0.0
         """Before the next reconnect: longer each time, while calls break that follow one at once."""
         self._draining = False
@@ -131,9 +139,10 @@ class Child:
         try:
             with self._interruptible():
                 working_directory_first()
-                self._handlers = Handlers.of_modules(self._orders.modules)
+                of_executors = Functions(fetcher(self._orders.where, self._orders.settings)).handlers()
+                self._handlers = Handlers({**Handlers.of_modules(self._orders.modules), **of_executors})
             self._resume()
-            while not self._draining or self._results:
+            while not self._draining or self._outbox:
                 self._work()
         except _ToldToEndError:
             pass
@@ -148,76 +157,125 @@ class Child:
     # --- the life of a child --------------------------------------------------------------------
 
     def _work(self) -> None:
+        """The next task, or the next exchange."""
+        if self._unbegun and not self._draining and not self._outbox.is_due(time.monotonic_ns()):
+            self._run_next()
+            return
         try:
-            tasks = self._hand_in() if self._results else self._wait_for_tasks()
+            with self._line:
+                tasks = self._hand_in() if self._outbox or self._recalled else self._wait_for_tasks()
         except UnknownProcess as error:
-            log.warning("%s", error)  # the results were taken all the same
-            self._acknowledged()
+            log.warning("%s", error)
             self._process = None
+            self._drop_unbegun()
         except ConnectError as error:
             log.info("%s", error)
-            self._resume()
-        except (TypeError, ValueError) as error:
-            if self._tries != 1:
-                raise  # it is not for what the task has returned
-            log.warning("the broker refused a result: %s", error)
-            self._results = [running.not_handed_in(result, str(error)) for result in self._results]
+            with self._line:
+                self._resume()
         else:
             self._pause_s = 0.0
-            for task in tasks:
-                if self._draining:
-                    break  # the supervisor unregisters us: what we hold is free again
-                self._run(task)
+            if tasks:
+                self._take_on(tasks)
+
+    def _take_on(self, tasks: list[running.Assigned]) -> None:
+        self._unbegun.extend(tasks)
+        self._is_batch = len(tasks) > 1
+        if self._is_batch:
+            self._tray.put((task.task, task.attempt) for task in tasks)
+            self._porter.be_awake()
+            if not self._slate.is_watched:
+                self._ring()
+
+    def _run_next(self) -> None:
+        task = self._unbegun.popleft()
+        if self._is_batch and self._tray.take() is None:
+            self._recalled = [running.not_begun(left) for left in (task, *self._unbegun)]
+            self._unbegun.clear()
+            return
+        limit_ns = None if task.time_limit_s is None else round(task.time_limit_s * 1e9)
+        began_at_ns = time.monotonic_ns()
+        self._slate.begin(task.task, task.attempt, task.tag, began_at_ns, limit_ns)
+        if limit_ns is not None:
+            self._ring()
+        result = running.run(task, self._handlers)
+        ended_at_ns = time.monotonic_ns()
+        self._slate.finish()
+        self._outbox.add(result, ended_at_ns)
+        self._ran += 1
+        self._busy_ns += ended_at_ns - began_at_ns
+
+    def _drop_unbegun(self) -> None:
+        """What was leased is not ours any more."""
+        self._unbegun.clear()
+        self._recalled.clear()
+        self._tray.take_all()
 
     def _wait_for_tasks(self) -> list[running.Assigned]:
         with self._interruptible():
-            reply = self._broker.call(
-                "exchange",
-                self._registered(),
-                [],
-                None,
-                LEASES_AT_ONCE,
-                PATIENCE_S,
-                timeout_s=PATIENCE_S + LATE_S,
-            )
-        return [running.Assigned.from_wire(task) for task in reply["tasks"]]
+            return self._exchange([], self._tasks_wanted(), PATIENCE_S)
 
     def _hand_in(self) -> list[running.Assigned]:
         """At once, without waiting for tasks: so it is known soon what was taken."""
-        self._tries += 1
-        results = [self._sendable(result) for result in self._results]
-        count = 0 if self._draining else LEASES_AT_ONCE
-        reply = self._broker.call("exchange", self._registered(), results, None, count, 0.0)
-        for task, why in reply["refused"]:
-            log.warning("the result of task %s was refused: %s", task, why)
-        self._acknowledged()
+        portion = self._outbox.portion()
+        is_all = len(portion) == len(self._outbox)
+        count = self._tasks_wanted() if is_all and not self._unbegun and not self._draining else 0
+        return self._send(portion, count)
+
+    def _tasks_wanted(self) -> int:
+        if self._ran:
+            self._pace.ran(self._ran, self._busy_ns / 1e9)
+            self._ran, self._busy_ns = 0, 0
+        return self._pace.count
+
+    def _hand_in_meanwhile(self) -> None:
+        """In the porter's thread, while the main thread runs a task."""
+        if self._process is None or not self._line.acquire(blocking=False):
+            return
+        try:
+            self._send(self._outbox.portion(), 0)
+        except (UnknownProcess, ConnectError) as error:
+            log.info("%s", error)  # the main thread will come to it
+        finally:
+            self._line.release()
+
+    def _send(self, portion: list[running.Result], count: int) -> list[running.Assigned]:
+        recalled = self._recalled
+        try:
+            tasks = self._exchange([*portion, *recalled], count, 0.0)
+        except (UnknownProcess, TaskManagerTermination):
+            self._outbox.acknowledged(len(portion))  # they were taken all the same
+            raise
+        except (TypeError, ValueError) as error:
+            if not self._outbox.refused(len(portion), str(error)):
+                raise  # it is not for what the task has returned
+            log.warning("the broker refused a result: %s", error)
+            return []
+        self._outbox.acknowledged(len(portion))
+        self._recalled = []
+        return tasks
+
+    def _exchange(
+        self, results: list[running.Result], count: int, patience_s: float
+    ) -> list[running.Assigned]:
+        timeout_s = patience_s + LATE_S
+        reply = self._broker.call(
+            "exchange", self._registered(), results, None, count, patience_s, timeout_s=timeout_s
+        )
+        if reply["refused"]:
+            self._tell_refused(reply["refused"])
         return [running.Assigned.from_wire(task) for task in reply["tasks"]]
 
-    def _run(self, task: running.Assigned) -> None:
-        limit_ns = None if task.time_limit_s is None else round(task.time_limit_s * 1e9)
-        self._slate.begin(task.task, task.attempt, task.tag, time.monotonic_ns(), limit_ns)
-        if limit_ns is not None:
-            self._ring()
-        self._results.append(running.run(task, self._handlers))
-        self._slate.finish()
-
-    def _acknowledged(self) -> None:
-        self._results.clear()
-        self._slate.clear()
-        self._tries = 0
-
-    def _sendable(self, result: running.Result) -> running.Result:
-        """The result, or instead of one that no message can carry, an error that says so."""
-        size, limit = running.size_of(result), self._orders.settings.max_message_bytes
-        if size > limit - ENVELOPE_BYTES or (self._tries > TRIES and size > MIB):
-            return running.too_large(result, size, limit)
-        return result
+    def _tell_refused(self, refused: list[list[Any]]) -> None:
+        given_back = {task for task, *_ in self._recalled}  # by our supervisor, before us
+        for task, why in refused:
+            if task not in given_back:
+                log.warning("the result of task %s was refused: %s", task, why)
 
     # --- the broker ---------------------------------------------------------------------------
 
     def _resume(self) -> None:
         """Find the broker, again, and go on where the connection broke."""
-        with self._interruptible(unless=bool(self._results)):
+        with self._interruptible(unless=bool(self._outbox)):
             while True:
                 time.sleep(self._pause_s)
                 self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
@@ -226,10 +284,14 @@ class Child:
                     if self._broker.lineage != self._lineage:
                         self._lineage, self._process = self._broker.lineage, None
                         self._slate.process = None
-                        self._acknowledged()
-                    held = [result[:2] for result in self._results]
+                        self._outbox.clear()
+                        self._drop_unbegun()
+                    unbegun = [[task.task, task.attempt] for task in self._unbegun]
+                    held = [*self._outbox.held(), *unbegun]
                     if self._process is not None and not self._broker.call("resume", self._process, held):
                         self._process = None
+                        self._drop_unbegun()
+                    self._recalled.clear()
                 except ConnectError as error:
                     if isinstance(error, (KeyRequired, AuthenticationFailed, VersionMismatch)):
                         raise HandlerError(str(error)) from error

@@ -128,18 +128,15 @@ class Handlers(Mapping[str, Function]):
 
     @classmethod
     def of_modules(cls, names: Iterable[str]) -> Handlers:
-        """The handlers of several modules together.
+        """The handlers of several modules together; of no module, none.
 
         Raises:
-            HandlerError: as `of_module`; two modules have different handlers for a tag; no
-                module was named.
+            HandlerError: as `of_module`; two modules have different handlers for a tag.
         """
         functions: dict[str, Function] = {}
         for name in names:
             for tag, function in cls.of_module(name).items():
                 _add(functions, tag, function, f"module {name} and another")
-        if not functions:
-            raise HandlerError("no module was named: say where the handlers are with --module MODULE")
         return cls(functions)
 
 

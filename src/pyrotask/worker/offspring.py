@@ -1,8 +1,7 @@
 """One child as its supervisor sees it: how it is started, what becomes of it, how it is ended.
 
 `Offspring` is the running process and what it notes on its slate. A thread for each waits for
-what the system has to tell (stopped, continued, ended) and passes it on at once; nothing is
-polled. What a system without `os.waitpid` tells is the end only.
+what the system has to tell (stopped, continued, ended) and passes it on at once.
 """
 
 from __future__ import annotations
@@ -18,9 +17,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyrotask.worker.begun import Begun, Goodbye, Number, Slate
+from pyrotask.worker.tail import Tail
+from pyrotask.worker.tray import Lease, Tray
 
 if TYPE_CHECKING:
     from pyrotask.worker.child import Orders
+
+
+SETTLE_S = 0.2
+"""How long to wait for a dead child's last lines, if a process of its task holds its stderr open."""
 
 
 class Change(enum.Enum):
@@ -55,8 +60,8 @@ class Offspring:
     """A child that was started, until it has ended.
 
     Args:
-        orders: makes the child's orders from the descriptors that it inherits: its slate, and
-            the reading end of the rope that ties it to us.
+        orders: makes the child's orders from the descriptors that it inherits: its slate, the
+            two ends of its tray, and the reading end of the rope that ties it to us.
         bell: the writing end of the supervisor's bell; the child inherits it as well.
         node: what the slate says about us.
         changed: called in another thread with each change.
@@ -64,13 +69,14 @@ class Offspring:
 
     def __init__(
         self,
-        orders: Callable[[int, int], Orders],
+        orders: Callable[[int, tuple[int, int], int], Orders],
         bell: int,
         node: Number | None,
         changed: Callable[[Offspring, Change], None],
     ) -> None:
         self.slate = Slate()
         self.slate.node = node
+        self.tray = Tray()
         self.started_at = time.monotonic()
         self.is_stopped = False
         self.is_over = False
@@ -80,18 +86,23 @@ class Offspring:
         self._changed = changed
         rope, self._rope = os.pipe()
         try:
+            tray = (self.tray.reading, self.tray.writing)
             self._process = subprocess.Popen(
-                orders(self.slate.descriptor, rope).command(),
+                orders(self.slate.descriptor, tray, rope).command(),
                 stdin=subprocess.DEVNULL,
-                pass_fds=(self.slate.descriptor, rope, bell),
+                stderr=subprocess.PIPE,
+                pass_fds=(self.slate.descriptor, *tray, rope, bell),
                 process_group=0,  # Ctrl-C is for the supervisor, which then tells its children
             )
         except BaseException:
             os.close(self._rope)
+            self.tray.close()
             raise
         finally:
             os.close(rope)
             self.slate.close_descriptor()
+        assert self._process.stderr is not None
+        self._tail = Tail(self._process.stderr)
         threading.Thread(target=self._watch, name=f"pyrotask-child-{self.pid}", daemon=True).start()
 
     @property
@@ -125,6 +136,20 @@ class Offspring:
         running = [begun.story for begun in self.slate.begun() if begun.is_running]
         return self._ending.story + (f" while running {', '.join(running)}" if running else "")
 
+    @property
+    def last_lines(self) -> str:
+        """The end of what it has written to its stderr."""
+        return self._tail.text
+
+    def recall(self) -> list[Lease]:
+        """Take from it what it has leased and not begun."""
+        return self.tray.take_all()
+
+    def keeps_others_waiting(self, now_ns: int, patience_ns: int) -> bool:
+        """Whether it has run one task for longer than that, with others in its tray."""
+        running = self.slate.running
+        return running is not None and now_ns - running.begun_at_ns > patience_ns and not self.tray.is_empty()
+
     def overdue(self, now_ns: int) -> Begun | None:
         """The task that has reached its time limit by that instant of the monotonic clock."""
         running = self.slate.running
@@ -156,6 +181,7 @@ class Offspring:
     def let_go(self) -> None:
         """It has ended: end what its tasks have started and left behind."""
         os.close(self._rope)
+        self.tray.close()
         self._end_group()
 
     def _end_group(self) -> None:
@@ -186,4 +212,5 @@ class Offspring:
                 # Popen must not wait for a number that may be another process's by then.
                 self._process.returncode = code
                 self._ending = Ending(code)
+        self._tail.settle(SETTLE_S)
         self._changed(self, Change.ENDED)

@@ -21,10 +21,16 @@ from functools import partial
 from typing import NamedTuple
 
 from pyrotask.errors import ConnectError, Refused, UnknownProcess
+from pyrotask.remote.bulk import BEAT_TELLS_WHAT_IS_IN_VAIN
 from pyrotask.remote.proxy import FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
 from pyrotask.worker.begun import Number
 
 log = logging.getLogger("pyrotask.worker")
+
+
+LONGEST_BEAT_S = 1.0
+"""The most between two beats, however long the promised period: a beat also tells which tasks
+were cancelled."""
 
 
 class _Word(enum.Enum):
@@ -32,6 +38,14 @@ class _Word(enum.Enum):
 
     BEAT = "beat at once"
     END = "that was all"
+
+
+class InVain(NamedTuple):
+    """An attempt that nobody wants any more, and the child that makes it."""
+
+    process: Number
+    task: int
+    attempt: int
 
 
 class _Report(NamedTuple):
@@ -51,6 +65,9 @@ class Reporter:
         registered: called there with the number of the node, at each registration.
         given_up: called there when the broker is lost for good, with the reason.
         patience_s: how long a broker may be away before it is given up.
+        in_vain: called there with attempts of the children that were cancelled, or answered by another.
+        lost: called there when the broker is away, with the reason; not for a break that is over at once.
+        found: called there when it is back.
     """
 
     def __init__(
@@ -63,11 +80,17 @@ class Reporter:
         registered: Callable[[Number], None],
         given_up: Callable[[Exception], None],
         patience_s: float,
+        in_vain: Callable[[list[InVain]], None] = lambda _attempts: None,
+        lost: Callable[[ConnectError], None] = lambda _error: None,
+        found: Callable[[], None] = lambda: None,
     ) -> None:
         self._broker = broker
         self._period_s = period_s
         self._info = info
         self._alive = alive
+        self._in_vain = in_vain
+        self._lost = lost
+        self._found = found
         self._registered = registered
         self._given_up = given_up
         self._patience_s = patience_s
@@ -96,6 +119,15 @@ class Reporter:
     def time_limit_reached(self, process: Number, task: int, attempt: int) -> None:
         """A child's task has run too long; the child will be killed."""
         self._report(process, "time_limit_reached", process.number, task, attempt)
+
+    def give_back(self, node: Number, leases: list[tuple[int, int]]) -> None:
+        """Children of the node will not begin these tasks: others may."""
+        self._report(node, "give_back", node.number, leases)
+
+    @property
+    def can_give_back(self) -> bool:
+        """Whether the broker knows that call: those of the first version of the interface do not."""
+        return self._broker.wire >= BEAT_TELLS_WHAT_IS_IN_VAIN
 
     def beat_soon(self) -> None:
         """Beat at once, and find the broker again if it is gone."""
@@ -143,7 +175,7 @@ class Reporter:
             if isinstance(report, _Report):
                 self._deliver(partial(self._send, report))
             else:
-                self._beat_at = time.monotonic() + self._period_s / 2
+                self._beat_at = time.monotonic() + min(self._period_s / 2, LONGEST_BEAT_S)
                 self._deliver(self._beat)
 
     def _next(self) -> _Report | _Word:
@@ -180,8 +212,16 @@ class Reporter:
                 log.info("%s", error)
                 self._stop.wait(pause_s)
                 pause_s = min(max(FIRST_PAUSE_S, 2 * pause_s), LONGEST_PAUSE_S)
-                self._broker.reconnect(self._patience_s, self._stop)
+                self._find_broker()
                 self._beat_at = time.monotonic()  # it may not know us any more
+
+    def _find_broker(self) -> None:
+        try:
+            self._broker.connect()
+        except ConnectError as error:
+            self._lost(error)
+            self._broker.reconnect(self._patience_s, self._stop)
+            self._found()
 
     def _send(self, report: _Report) -> None:
         if report.lineage != self._broker.lineage:
@@ -198,11 +238,19 @@ class Reporter:
             node = self._register()
         alive = [process.number for process in self._alive() if process.lineage == node.lineage]
         try:
-            self._broker.call("beat", node.number, alive, timeout_s=self._call_timeout_s)
+            reply = self._broker.call("beat", node.number, alive, timeout_s=self._call_timeout_s)
         except UnknownProcess as error:
             log.warning("%s", error)
             self._node = None
             self._beat()
+            return
+        if self._broker.wire < BEAT_TELLS_WHAT_IS_IN_VAIN:
+            return
+        ended = [
+            InVain(Number(node.lineage, process), task, tried) for process, task, tried in reply["ended"]
+        ]
+        if ended:
+            self._in_vain(ended)
 
     def _register(self) -> Number:
         number = self._broker.call(

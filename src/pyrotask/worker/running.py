@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pyrotask import payload
-from pyrotask.core.model import Failure, Payload
+from pyrotask.core.model import Cause, Failure, Payload
 from pyrotask.errors import PayloadError
 
 Result = list[Any]
@@ -52,6 +52,11 @@ def run(task: Assigned, handlers: Mapping[str, Callable[..., Any]]) -> Result:
     except BaseException as error:  # noqa: BLE001 - the task's code may raise anything
         return _failed(task, payload.encode_error(_from_the_tasks_code(error)))
     return [task.task, task.attempt, "value", [encoded.format, list(encoded.buffers)]]
+
+
+def not_begun(task: Assigned) -> Result:
+    """What to hand in for a task that others may run."""
+    return [task.task, task.attempt, "release", Cause.NOT_BEGUN.value]
 
 
 def too_large(result: Result, size: int, limit: int) -> Result:

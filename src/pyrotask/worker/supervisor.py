@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from pyrotask.config import Settings
-from pyrotask.errors import HandlerError
+from pyrotask.errors import ConnectError, HandlerError
 from pyrotask.remote.proxy import BulkProxy
 from pyrotask.worker.begun import Begun, Goodbye, Number
 from pyrotask.worker.child import Orders
 from pyrotask.worker.offspring import Change, Offspring
-from pyrotask.worker.reporter import Reporter
+from pyrotask.worker.reporter import InVain, Reporter
 
 log = logging.getLogger("pyrotask.worker")
 
@@ -44,6 +44,15 @@ SHORT_LIFE_S = 2.0
 
 DRAIN_AGAIN_S = 0.25
 """How often children are told to drain: one that was just about to wait did not hear it."""
+
+LOOK_S = 0.025
+"""How often is looked, while children have batches, whether a long task keeps others waiting."""
+
+TRAY_PATIENCE_NS = 50_000_000
+"""How long the task that a child runs may keep others waiting in its tray."""
+
+IDLE_LOOKS = 80
+"""After how many looks at empty trays nobody looks any more, until a child rings."""
 
 FAREWELL_S = 2.0
 """How long the last reports may take when everything has ended."""
@@ -64,7 +73,8 @@ class Event(NamedTuple):
 
     kind: str
     """``"started"``, ``"registered"``, ``"stopped"``, ``"continued"``, ``"ended"``,
-    ``"time limit"``; of the supervisor: ``"node registered"``, ``"draining"``."""
+    ``"time limit"``, ``"in vain"``; of the supervisor: ``"node registered"``, ``"draining"``,
+    ``"broker lost"``, ``"broker found"``."""
     pid: int | None = None
     process: int | None = None
     detail: str = ""
@@ -83,6 +93,8 @@ class _Place:
     failures: int = 0
     start_at: float = 0.0
     has_registered: bool = False
+    looks_left: int = 0
+    """For how long its tray is watched, if it stays empty; 0: it is not."""
 
 
 class Supervisor:
@@ -91,7 +103,8 @@ class Supervisor:
     Args:
         where: the broker's label or address.
         count: how many children; None: one for each core.
-        modules: where the handlers are, dotted names or files; see `handlers`.
+        modules: where the handlers are, dotted names or files; see `handlers`. None: the worker
+            runs the functions of Executors only, as every worker does.
         settings: None: `Settings.load()`.
         period_s: the sign of life that is promised to the broker.
         info: what the broker shows about this node; None: the host's name.
@@ -129,10 +142,14 @@ class Supervisor:
         self._node: Number | None = None
         self._ring = -1
         """The writing end of the bell, while the thread runs."""
+        self._has_worked = False
+        """A child has got to work, ever."""
         self._ending = False
         self._end_at: float | None = None
         """When what still runs is given back, while draining."""
         self._drain_again_at = 0.0
+        self._look_at = 0.0
+        """When the trays are looked at next, if any is watched."""
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="pyrotask-supervisor", daemon=True)
         self._is_over = threading.Event()
@@ -143,19 +160,21 @@ class Supervisor:
         """Connect, and start the children. Returns once the broker knows this node.
 
         Raises:
-            HandlerError: no module was named.
             ConnectError: there is no way to the broker.
         """
-        if not self._modules:
-            raise HandlerError("no module was named: say where the handlers are with --module MODULE")
+        broker = BulkProxy(self._where, self._settings)
+        broker.warn_of_python()
         reporter = Reporter(
-            BulkProxy(self._where, self._settings),
+            broker,
             self._period_s,
             self._info,
             alive=self._alive,
             registered=lambda node: self._inbox.put(lambda: self._node_registered(node)),
             given_up=lambda error: self._inbox.put(lambda: self._fail(error)),
             patience_s=self._settings.reconnect_timeout_s,
+            in_vain=lambda attempts: self._inbox.put(lambda: self._end_in_vain(attempts)),
+            lost=lambda error: self._inbox.put(lambda: self._broker_lost(error)),
+            found=lambda: self._inbox.put(self._broker_found),
         )
         try:
             reporter.start()
@@ -220,6 +239,7 @@ class Supervisor:
                 self._start_children()
                 self._drain_children()
                 self._end_overdue()
+                self._look_at_trays()
                 try:
                     self._inbox.get(timeout=self._seconds_to_next())()
                 except queue.Empty:
@@ -243,7 +263,7 @@ class Supervisor:
                 place.child = Offspring(self._orders, self._ring, self._node, self._child_changed)
                 self._tell("started", place.child)
 
-    def _orders(self, slate: int, rope: int) -> Orders:
+    def _orders(self, slate: int, tray: tuple[int, int], rope: int) -> Orders:
         return Orders(
             where=self._where,
             modules=self._modules,
@@ -252,6 +272,7 @@ class Supervisor:
             info=self._info,
             parent_pid=os.getpid(),
             slate=slate,
+            tray=tray,
             rope=rope,
             bell=self._ring,
         )
@@ -262,6 +283,8 @@ class Supervisor:
         instants = [place.start_at for place in self._places if place.child is None and not self._ending]
         if self._end_at is not None:
             instants += [self._end_at, self._drain_again_at]
+        if any(place.looks_left for place in self._places):
+            instants.append(self._look_at)
         limits = (child.limit_at_ns() for child in self._living() if not child.is_over)
         instants += [limit / 1e9 for limit in limits if limit is not None]
         return max(0.0, min(instants) - now) if instants else None
@@ -286,6 +309,56 @@ class Supervisor:
         child.end()
         self._tell("time limit", child, f"{begun.story} reached its time limit")
 
+    # --- what waits in a busy child ---------------------------------------------------------------
+
+    def _look_at_trays(self) -> None:
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_S
+        for place in self._places:
+            if place.looks_left and place.child is not None:
+                self._look_at_tray(place, place.child)
+
+    def _look_at_tray(self, place: _Place, child: Offspring) -> None:
+        if child.tray.is_empty():
+            place.looks_left -= 1
+            if not place.looks_left:
+                child.slate.is_watched = False
+                if not child.tray.is_empty():  # it was filled at this moment, so nobody rings
+                    self._watch_tray(place, child)
+            return
+        place.looks_left = IDLE_LOOKS
+        if child.keeps_others_waiting(time.monotonic_ns(), TRAY_PATIENCE_NS):
+            self._give_back(child)
+
+    def _watch_tray(self, place: _Place, child: Offspring) -> None:
+        if not place.looks_left:
+            self._look_at = time.monotonic() + LOOK_S
+        place.looks_left = IDLE_LOOKS
+        child.slate.is_watched = True
+
+    def _give_back(self, child: Offspring) -> None:
+        """What waits in its tray can be run by others."""
+        if not self._reporter_().can_give_back:
+            return
+        leases = child.recall()
+        if leases and self._node is not None:
+            self._reporter_().give_back(self._node, leases)
+
+    def _end_in_vain(self, attempts: Iterable[InVain]) -> None:
+        """Nobody wants these attempts any more: a child that runs one is ended."""
+        children = {child.process: child for child in self._living()}
+        for process, task, attempt in attempts:
+            child = children.get(process)
+            if child is None or child.is_over:
+                continue
+            running = child.slate.running
+            if running is not None and (running.task, running.attempt) == (task, attempt):
+                self._tell("in vain", child, f"{running.story} was cancelled, or answered by another")
+                child.end()
+            else:
+                self._give_back(child)  # it is among those, or is over
+
     # --- what happens to the children -------------------------------------------------------------
 
     def _child_changed(self, child: Offspring, change: Change) -> None:
@@ -301,10 +374,11 @@ class Supervisor:
     def _child_ended(self, child: Offspring) -> None:
         place = next(place for place in self._places if place.child is child)
         place.child = None
-        child.let_go()
+        place.looks_left = 0
         begun = child.slate.begun()
         in_order = child.is_over or child.goodbye in (Goodbye.DRAINED, Goodbye.TERMINATED)
-        self._report_end(child, begun, in_order=in_order)
+        self._report_end(child, in_order=in_order)
+        child.let_go()
         story = child.story()
         tasks = tuple(f"{each.tag}_{each.task}" for each in begun)
         ended = Event("ended", child.pid, _number(child), story, tasks, in_order)
@@ -314,17 +388,30 @@ class Supervisor:
         elif not in_order and not self._ending:
             self._count_failure(place, child, worked=bool(begun))
 
-    def _report_end(self, child: Offspring, begun: list[Begun], *, in_order: bool) -> None:
+    def _report_end(self, child: Offspring, *, in_order: bool) -> None:
         if child.process is None:
             return
         if in_order:
             self._reporter_().child_left(child.process)
-        else:
-            attempts = [[each.task, each.attempt] for each in begun]
-            self._reporter_().child_exited(child.process, attempts, child.story())
+            return
+        # Tasks whose results were only not handed in yet have not killed it, if another one runs.
+        last = child.slate.last
+        attempts = [] if last is None else [[last.task, last.attempt]]
+        self._reporter_().child_exited(child.process, attempts, self._whole_story(child))
+
+    def _whole_story(self, child: Offspring) -> str:
+        """What stands in the story of the task that it ran."""
+        where = f"{child.story()} (pid {child.pid} on {self._info})"
+        return f"{where}; its last lines:\n{child.last_lines}" if child.last_lines else where
 
     def _count_failure(self, place: _Place, child: Offspring, *, worked: bool) -> None:
-        """Did it get to work? If not, start the next one later, or give up."""
+        """Did it get to work? If not, start the next one later, or give up.
+
+        Where none ever worked, what a child says that could not be set up is a mistake in the command.
+        """
+        if child.goodbye is Goodbye.CANNOT_WORK and not self._has_worked:
+            self._fail(HandlerError(child.slate.text))
+            return
         if worked or (child.process is not None and child.age_s > SHORT_LIFE_S):
             place.failures = 0
             return
@@ -345,7 +432,10 @@ class Supervisor:
         os.close(bell)
 
     def _look(self) -> None:
-        """A child has registered, or waits to; or begun a task with a limit, which the loop sees itself."""
+        """A child has registered, or waits to, or has a batch; or begun a task with a limit.
+
+        The last is seen by the loop itself.
+        """
         for place in self._places:
             child = place.child
             if child is None:
@@ -353,8 +443,10 @@ class Supervisor:
             if child.process is None:
                 self._reporter_().beat_soon()
             elif not place.has_registered:
-                place.has_registered = True
+                place.has_registered = self._has_worked = True
                 self._tell("registered", child)
+            if not child.tray.is_empty():
+                self._watch_tray(place, child)
 
     # --- what happens to us -----------------------------------------------------------------------
 
@@ -363,6 +455,20 @@ class Supervisor:
         for child in self._living():
             child.slate.node = node
         self._on_event(Event("node registered", process=node.number))
+
+    def _broker_lost(self, error: ConnectError) -> None:
+        running = [child.slate.running for child in self._living()]
+        kept = ", ".join(f"{task.tag}_{task.task}" for task in running if task is not None)
+        self._on_event(
+            Event(
+                "broker lost",
+                detail=f"broker {self._where} is away; {f'{kept} goes on' if kept else 'nothing runs'}, what is "
+                f"finished is kept, and it is looked for up to {self._settings.reconnect_timeout_s:g} s ({error})",
+            )
+        )
+
+    def _broker_found(self) -> None:
+        self._on_event(Event("broker found", detail=f"broker {self._where} is back"))
 
     def _drain(self) -> None:
         if self._ending:

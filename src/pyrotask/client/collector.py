@@ -1,0 +1,105 @@
+"""The thread that waits for answers, gives them to the futures, and says what was taken over.
+
+It asks for as long as somebody waits, in long polls; else it sleeps. What it got is acknowledged with
+the next call: until then it comes again after a broken connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from pyrotask.client.ledger import deliveries_of
+from pyrotask.client.link import Stopped
+from pyrotask.client.outcomes import decoded
+
+if TYPE_CHECKING:
+    from pyrotask.client.link import Link
+    from pyrotask.client.state import Ask, State
+
+log = logging.getLogger("pyrotask.client")
+
+POLL_S = 60.0
+"""How long one request for answers stays with the broker: the most that it allows."""
+
+LATE_S = 30.0
+"""How much later than that its answer may come before the connection counts as broken."""
+
+AT_ONCE = 2_000
+"""Answers in one reply: more would hold up everybody else at the broker."""
+
+UNFINISHED = ["scheduled", "waiting", "running"]
+
+
+class Collector:
+    """Collects until the state says that all is over. `run` is the thread."""
+
+    def __init__(self, state: State, link: Link, session: int) -> None:
+        self._state = state
+        self._link = link
+        self._session = session
+        self._explained = False
+        """Since the last answer it was said why it waits."""
+        self._last_words: frozenset[str] = frozenset()
+
+    def run(self) -> None:
+        """Collect, until the state says that all is over."""
+        try:
+            while (ask := self._state.next_ask()) is not None:
+                if ask.only_tells:
+                    self._collect(ask, 0, 0.0)
+                elif ask.for_readers:
+                    self._collect_for_readers(ask)
+                else:
+                    self._wait_for_answers(ask)
+        except Stopped:
+            pass
+        except BaseException as error:  # noqa: BLE001 - the thread's outermost frame: all who wait are told
+            self._state.fail(error)
+        finally:
+            self._link.close()
+
+    def _wait_for_answers(self, ask: Ask) -> None:
+        if self._collect(ask, AT_ONCE, POLL_S if self._explained else self._state.settings.explain_after_s):
+            self._explained = False
+        elif not self._explained:
+            self._explained = True
+            self._explain()
+
+    def _collect_for_readers(self, ask: Ask) -> None:
+        if self._collect(ask, AT_ONCE, 0.0):
+            return
+        if not self._is_anything_unfinished():
+            # What finished between these two questions is there now.
+            if not self._collect(ask, AT_ONCE, 0.0):
+                self._state.drained()
+        else:
+            self._wait_for_answers(ask)
+
+    def _collect(self, ask: Ask, count: int, wait_s: float) -> int:
+        """Ask for answers, and settle what came. Returns how many came."""
+        reply = self._link.call(
+            "collect", self._session, ask.taken_over, count, wait_s, ask.received, timeout_s=wait_s + LATE_S
+        )
+        deliveries = deliveries_of(reply)
+        for future, delivery in self._state.arrived(deliveries):
+            future.settle(*decoded(delivery.outcome, delivery.tag, delivery.task))
+        return len(deliveries)
+
+    def _is_anything_unfinished(self) -> bool:
+        after = None
+        while True:
+            which = {"session": self._session, "states": UNFINISHED}
+            page = self._link.call("tasks", which, 1, after)
+            if page["tasks"]:
+                return True
+            after = page["next"]
+            if after is None:
+                return False
+
+    def _explain(self) -> None:
+        """Say why it takes so long, if that is not simply because the workers are at work."""
+        words = frozenset(self._link.call("status")["explanations"])
+        for sentence in sorted(words - self._last_words):
+            log.log(logging.INFO if sentence.endswith("busy") else logging.WARNING, "%s", sentence)
+        self._last_words = words

@@ -1,0 +1,73 @@
+"""What a submit returns: a real `concurrent.futures.Future` that knows its task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from typing import Any
+
+_CANCELLED = "CANCELLED"
+"""`concurrent.futures`' name of the state from `cancel` on until the waiters have been told."""
+
+
+class TaskFuture(Future[Any]):
+    """The answer of a task, some day.
+
+    All that the standard library does with futures works: ``wait``, ``as_completed``, callbacks
+    (which run in a thread of the session: be quick there). It stays pending while the task
+    waits and while it runs.
+
+    Attributes:
+        tag, key: as submitted.
+        task: the task's number at the broker; None until it has been taken on there.
+    """
+
+    def __init__(
+        self, tag: str, key: str | None, size: int, on_cancel: Callable[[TaskFuture], object]
+    ) -> None:
+        super().__init__()
+        self.tag = tag
+        self.key = key
+        self.task: int | None = None
+        self.size = size
+        """About how many bytes its submit has. For the session."""
+        self.item: list[Any] | None = None
+        """Its place in a submit until it has been sent. For the session."""
+        self.inputs: tuple[TaskFuture | int, ...] = ()
+        """Whose values it needs, until it has been sent. For the session."""
+        self.is_cancelled = False
+        """As `cancelled`, but it takes no lock. For the session."""
+        self._on_cancel: Callable[[TaskFuture], object] | None = on_cancel
+
+    def __repr__(self) -> str:
+        name = self.tag if self.task is None else f"{self.tag}_{self.task}"
+        return f"<task {name}: {self._state.lower().replace('_and_notified', '')}>"
+
+    def cancel(self) -> bool:
+        """Cancel the task, whether it waits or runs. False: its answer is there already.
+
+        Returns at once; whoever runs it is told soon. Nobody else gets an answer from it either,
+        not even with its key.
+        """
+        if not super().cancel():
+            return False
+        with self._condition:
+            is_first = self._state == _CANCELLED
+            self.is_cancelled = True
+            if is_first:
+                self.set_running_or_notify_cancel()  # `wait` and `as_completed` see it now
+        on_cancel, self._on_cancel = self._on_cancel, None
+        if is_first and on_cancel is not None:
+            on_cancel(self)
+        return True
+
+    def settle(self, value: Any, error: BaseException | None) -> None:
+        """Give it its answer. Nothing happens if it was cancelled."""
+        self._on_cancel = None
+        try:
+            if error is None:
+                self.set_result(value)
+            else:
+                self.set_exception(error)
+        except InvalidStateError:
+            pass

@@ -1,0 +1,190 @@
+"""The thread that tells the broker what was submitted and cancelled: all that has gathered, at once.
+
+So a lone task goes out at once, and a loop of a million submits becomes some hundred messages. There
+is one call at a time, and each is a numbered one: whatever happens to the connection, or to the
+broker, it is done once.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pyrotask.client.link import Stopped
+from pyrotask.client.outcomes import decoded
+from pyrotask.config import MIB
+from pyrotask.errors import (
+    InputFailed,
+    QueueFull,
+    Refused,
+    TaskManagerTermination,
+    UnknownSession,
+)
+
+if TYPE_CHECKING:
+    from pyrotask.client.future import TaskFuture
+    from pyrotask.client.link import Link
+    from pyrotask.client.state import State
+
+log = logging.getLogger("pyrotask.client")
+
+MOST_TASKS = 2_000
+"""In one submit: a broker takes that many on in some milliseconds, in which nobody else is served."""
+
+MOST_BYTES = MIB - 64 * 1024
+"""In one submit, but always one task: a message below 1 MiB fits everywhere."""
+
+CANCELS_AT_ONCE = 1_000
+
+FULL_PAUSE_S, LONGEST_FULL_PAUSE_S = 0.05, 2.0
+"""Between two tries when the broker has no room."""
+
+AHEAD_S = (1.0, 60.0, 3600.0, 86400.0)
+"""How far our clock may be behind that of the machine where the session was used before."""
+
+
+class Sender:
+    """Sends until it is told to end. `run` is the thread; its numbers belong to it alone."""
+
+    def __init__(self, state: State, link: Link, session: int) -> None:
+        self._state = state
+        self._link = link
+        self._session = session
+        # Whoever takes a session up again must use numbers that were not used before, also not in
+        # a message that is still on its way.
+        self._sequence = time.time_ns() // 1000 * 1000 + random.randrange(1000)  # noqa: S311 - no secret
+        self._low_water = self._sequence
+        self._ahead_s = list(AHEAD_S)
+
+    def run(self) -> None:
+        """Send whatever there is, until the state says that all is over."""
+        try:
+            while (work := self._state.next_work(MOST_TASKS, MOST_BYTES)) is not None:
+                futures, cancels = work
+                if cancels:
+                    self._cancel(cancels)
+                if futures:
+                    self._submit(futures)
+                self._state.sent()
+        except Stopped:
+            pass
+        except BaseException as error:  # noqa: BLE001 - the thread's outermost frame: all who wait are told
+            self._state.fail(error)
+
+    # --- submitting -----------------------------------------------------------------------------
+
+    def _submit(self, futures: list[TaskFuture]) -> None:
+        ready = [future for future in futures if self._inputs_are_known(future)]
+        if ready:
+            self._submit_ready(ready)
+
+    def _submit_ready(self, futures: Sequence[TaskFuture]) -> None:
+        try:
+            numbers = self._take_on(futures)
+        except UnknownSession:
+            raise
+        except TaskManagerTermination as error:
+            for future in futures:
+                self._state.refuse(future, type(error)(str(error)))
+        except QueueFull as error:
+            self._wait_for_room(futures, error)
+        except (Refused, TypeError, ValueError) as error:
+            if len(futures) == 1:
+                self._state.refuse(futures[0], error)
+            else:
+                self._submit_halves(futures)  # one of them is to blame
+        else:
+            for future, delivery in self._state.numbered(futures, numbers):
+                future.settle(*decoded(delivery.outcome, delivery.tag, delivery.task))
+
+    def _take_on(self, futures: Sequence[TaskFuture]) -> list[int]:
+        items = [future.item for future in futures]
+        return list(self._numbered(lambda call: self._link.call("submit", *call, items)))
+
+    def _submit_halves(self, futures: Sequence[TaskFuture]) -> None:
+        middle = len(futures) // 2
+        for half in (futures[:middle], futures[middle:]):
+            self._submit_ready(half)
+
+    def _wait_for_room(self, futures: Sequence[TaskFuture], error: QueueFull) -> None:
+        if len(futures) > 1:
+            self._submit_halves(futures)
+            return
+        pause_s, waited_s = FULL_PAUSE_S, 0.0
+        while True:
+            self._state.pause(pause_s)
+            waited_s += pause_s
+            pause_s = min(2 * pause_s, LONGEST_FULL_PAUSE_S)
+            if waited_s >= self._state.settings.explain_after_s:
+                log.warning("submits wait for room at the broker: %s", error)
+                waited_s = 0.0
+            if futures[0].is_cancelled:
+                return
+            try:
+                numbers = self._take_on(futures)
+            except QueueFull as again:
+                error = again
+            else:
+                for future, delivery in self._state.numbered(futures, numbers):
+                    future.settle(*decoded(delivery.outcome, delivery.tag, delivery.task))
+                return
+
+    def _inputs_are_known(self, future: TaskFuture) -> bool:
+        """Put the numbers of its inputs into its submit. False: one of them has none, so it failed."""
+        if not future.inputs:
+            return True
+        numbers = [value if isinstance(value, int) else value.task for value in future.inputs]
+        if None in numbers:
+            source = future.inputs[numbers.index(None)]
+            self._state.refuse(future, InputFailed(f"its input, {source!r}, was not taken on by the broker"))
+            return False
+        assert future.item is not None
+        future.item[2]["inputs"] = numbers
+        return True
+
+    # --- cancelling -----------------------------------------------------------------------------
+
+    def _cancel(self, futures: list[TaskFuture]) -> None:
+        for start in range(0, len(futures), CANCELS_AT_ONCE):
+            some = futures[start : start + CANCELS_AT_ONCE]
+            self._intervene("cancel", [future.task for future in some], "cancelled by its client")
+            keyed = [future.task for future in some if future.key is not None]
+            if keyed:  # else whoever submits the key again would get the cancellation for an answer
+                self._state.forgotten(self._intervene("forget", keyed))
+
+    def _intervene(self, method: str, tasks: Iterable[int | None], *more: object) -> list[int]:
+        done: list[int] = []
+        after = None
+        while True:
+            reply = self._numbered(
+                lambda call, after=after: self._link.call(
+                    method, {"tasks": list(tasks)}, *more, CANCELS_AT_ONCE, after, list(call)
+                )
+            )
+            done += reply["tasks"]
+            after = reply["next"]
+            if after is None:
+                return done
+
+    # --- numbered calls ---------------------------------------------------------------------------
+
+    def _numbered(self, call: Any) -> Any:
+        """Do the call under the next number. Only when it is answered the next one is done."""
+        while True:
+            self._sequence += 1
+            try:
+                reply = call((self._session, self._sequence, self._low_water))
+            except Refused as error:
+                # Also a refusal is a reply. This one may mean that the number is not a new one.
+                if type(error) is not Refused or not self._ahead_s:
+                    self._low_water = self._sequence
+                    raise
+                self._sequence += round(self._ahead_s.pop(0) * 1e9)
+                self._low_water = self._sequence
+            else:
+                self._ahead_s = []
+                self._low_water = self._sequence
+                return reply

@@ -1,0 +1,356 @@
+"""`Session`: what a program submits to and collects from, over any trouble in between."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from pyrotask import payload
+from pyrotask.client.collector import Collector
+from pyrotask.client.future import TaskFuture
+from pyrotask.client.ledger import Delivery
+from pyrotask.client.link import Link
+from pyrotask.client.outcomes import decoded
+from pyrotask.client.sender import Sender
+from pyrotask.client.state import State
+from pyrotask.config import Settings
+from pyrotask.core.model import Payload
+from pyrotask.errors import PayloadError, PyrotaskError, SessionExpired
+
+log = logging.getLogger("pyrotask.client")
+
+CLOSE_S = 10.0
+"""How long a close, or the interpreter's end, tries to send what is unsent, and to say goodbye."""
+
+GOODBYE_S = 2.0
+"""How long the goodbye alone may take: without one, the session ends by itself some day."""
+
+ENVELOPE_BYTES = 64
+"""About what a task has in a submit besides its payload."""
+
+
+class Answer(NamedTuple):
+    """The answer of a task, as `Session.results` gives it: a value, or an error."""
+
+    task: int
+    tag: str
+    key: str | None
+    value: Any
+    error: BaseException | None
+
+    def result(self) -> Any:
+        """The value. Raises the error if there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class Session:
+    """Submits tasks to a broker and gets their answers, each exactly once.
+
+    Broken connections, and a broker that is killed and comes back with its journal, are noticed by
+    the delay only. What cannot be helped ends all futures with an error that says what is wrong:
+    a broker that stays away for `Settings.reconnect_timeout_s`, another one in its place, a key or
+    version that does not fit.
+
+    Thread-safe. Not for a child made by ``os.fork``: open another one there. Two threads of its own
+    run while it is open; they use no time while nothing is to be done, and keep no interpreter alive.
+
+    Args:
+        where: the broker's label or address (``host:port``).
+        name: with a name, the session outlives this program: `close` leaves the tasks to the broker,
+            and whoever opens a session of the same name, on any machine, gets the answers that are
+            left. One program at a time may have it open. None: a session for this object only,
+            which ends with it.
+        settings: None: `Settings.load()`.
+
+    Blocks until it is connected.
+
+    Raises:
+        ConnectError: there is no way to the broker; the subclass and the text say why.
+        QueueFull: too many sessions are open there.
+    """
+
+    def __init__(self, where: str, name: str | None = None, settings: Settings | None = None) -> None:
+        self._where = where
+        self.name = name
+        self._settings = settings or Settings.load()
+        self._state = State(self._settings)
+        self._link = Link(where, self._settings)
+        try:
+            called = name or f"{socket.gethostname()}, process {os.getpid()}, {uuid.uuid4()}"
+            self._session = int(self._link.call("open_session", called))
+        except BaseException:
+            self._link.close()
+            raise
+        self._collecting = Link(where, self._settings, self._link.lineage)
+        self._pid = os.getpid()
+        self._starting = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._closing = threading.Lock()
+        self._is_closed = False
+        atexit.register(self._leave_at_exit)
+
+    def __repr__(self) -> str:
+        name = "" if self.name is None else f" {self.name!r}"
+        return f"<pyrotask session{name} at {self._where}{', closed' if self._is_closed else ''}>"
+
+    # --- submitting -------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        tag: str,
+        *parameters: Any,
+        priority: int = 0,
+        key: str | None = None,
+        delay_s: float = 0,
+        inputs: Sequence[TaskFuture | int] = (),
+        retries: int = 0,
+        retry_delay_s: float | None = None,
+        retry_factor: float | None = None,
+        retry_max_delay_s: float | None = None,
+        retry_jitter: float | None = None,
+        retry_only: Sequence[str] | None = None,
+        time_limit_s: float | None = None,
+        max_crashes: int | None = None,
+        max_losses: int | None = None,
+    ) -> TaskFuture:
+        """Have a worker call its handler for the tag with these parameters; returns the future answer.
+
+        Returns at once: the task is sent in the background, together with what else has gathered.
+        It waits only while 100,000 tasks or 64 MiB are unsent. The parameters are copied here
+        and now. What the broker refuses is the future's exception.
+
+        Args:
+            tag: which handler.
+            parameters: any values; plain ones or what pickle or cloudpickle can carry.
+            priority: higher goes first.
+            key: a name for this very piece of work. It is done once, whoever submits it, and its
+                answer stays at the broker until it is forgotten (``pyrotask forget``): so a script
+                that is run again gets the answers that exist, and has the rest computed.
+            delay_s: it is not due before.
+            inputs: tasks whose values it needs, by futures of this session, or by numbers.
+            retries: how often it runs again after it raised, or reached its time limit.
+            retry_delay_s: how long after the first time.
+            retry_factor: by how much longer each time.
+            retry_max_delay_s: but not longer than this.
+            retry_jitter: spread by so much of itself.
+            retry_only: the names of the exception types after which it runs again; none: all.
+            time_limit_s: how long an attempt may run before its process is ended.
+            max_crashes: how many workers may die of it. None: as the broker has it, likewise below.
+            max_losses: how many may be lost with it.
+
+        Raises:
+            PayloadError: a parameter cannot travel; or it is larger than a message may be.
+            KeyConflict: the key is in use here with another tag or other parameters.
+            SessionExpired, ConnectError, TaskManagerTermination: the session is over.
+        """
+        options = {
+            "priority": priority or None,
+            "key": key,
+            "delay_s": delay_s or None,
+            "retries": retries or None,
+            "retry_delay_s": retry_delay_s,
+            "retry_factor": retry_factor,
+            "retry_max_delay_s": retry_max_delay_s,
+            "retry_jitter": retry_jitter,
+            "retry_only": None if retry_only is None else list(retry_only),
+            "time_limit_s": time_limit_s,
+            "max_crashes": max_crashes,
+            "max_losses": max_losses,
+        }
+        said = {name: value for name, value in options.items() if value is not None}
+        return self.submit_payload(tag, payload.encode(parameters), said, inputs)
+
+    def submit_payload(
+        self,
+        tag: str,
+        value: Payload,
+        options: dict[str, Any] | None = None,
+        inputs: Sequence[TaskFuture | int] = (),
+    ) -> TaskFuture:
+        """`submit`, of parameters that are encoded already, and options as in docs/protocol.md."""
+        self._check_process()
+        size = value.nbytes + ENVELOPE_BYTES
+        if size > self._settings.max_message_bytes:
+            raise PayloadError(
+                f"a task tagged {tag!r} has {size:,} bytes of parameters, and a message may have "
+                f"{self._settings.max_message_bytes:,}: submit less (the name of a file, say), or raise "
+                "max_message_bytes here and at the broker"
+            )
+        said = options or {}
+        key = said.get("key")
+        future = TaskFuture(tag, key, size, self._state.cancelled)
+        wire = [value.format, list(value.buffers)]
+        if inputs:
+            future.inputs = tuple(inputs)
+            said = {**said, "inputs": []}
+        future.item = [tag, wire, said] if said else [tag, wire]
+        future = self._state.add(future, key, value if key is not None else None)
+        if not self._threads:
+            self._start()
+        return future
+
+    # --- answers ------------------------------------------------------------------------------------
+
+    def results(self, timeout_s: float | None = None) -> Iterator[Answer]:
+        """The answers that no future of this object waits for: of the session's earlier life.
+
+        In the order of completion, until nothing of the session is unfinished any more. Each one is
+        taken over when the next one is asked for, or when the session is closed in order: a program
+        that dies in between gets it again when it comes back.
+
+        Args:
+            timeout_s: how long to wait for each; None: for ever.
+
+        Raises:
+            TimeoutError: none came in time.
+            PyrotaskError: the session is over.
+        """
+        self._check_process()
+        self._start()
+        keys: dict[int, str | None] = {}
+        with contextlib.closing(Link(self._where, self._settings, self._link.lineage)) as looking:
+            while (delivery := self._state.read(timeout_s)) is not None:
+                if delivery.task not in keys:
+                    keys = self._keys(looking)
+                yield _answer(delivery, keys[delivery.task])
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Block until all futures are done; False: they are not, within the timeout."""
+        self._check_process()
+        return self._state.wait_until_quiet(timeout_s)
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Block until all that was submitted is at the broker (on its disk, if it has a journal), or refused.
+
+        False: it is not, within the timeout.
+        """
+        return self._state.wait_until_sent(timeout_s)
+
+    # --- the end ------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Leave. Idempotent; takes some seconds at most.
+
+        A session without a name ends: its tasks are cancelled, and the futures too. One with a name
+        goes on at the broker: what was submitted is sent, answers that were given out are taken
+        over, and futures that are not done raise `SessionExpired`.
+        """
+        self._leave(ends=self.name is None, in_order=True)
+
+    def end(self) -> None:
+        """Leave, and end the session at the broker: unfinished tasks are cancelled, answers forgotten.
+
+        Tasks with a key stay there.
+        """
+        self._leave(ends=True, in_order=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for all futures, then `close`. After an exception, close at once."""
+        in_order = False
+        try:
+            if kind is None:
+                self.wait()
+                in_order = True
+        finally:  # Ctrl-C may end the wait
+            self._leave(ends=self.name is None, in_order=in_order)
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._threads or self._is_closed:
+                return
+            jobs = (
+                ("pyrotask-sender", Sender(self._state, self._link, self._session)),
+                ("pyrotask-collector", Collector(self._state, self._collecting, self._session)),
+            )
+            self._threads = [threading.Thread(target=job.run, name=name, daemon=True) for name, job in jobs]
+            for thread in self._threads:
+                thread.start()
+
+    def _leave(self, *, ends: bool, in_order: bool) -> None:
+        if self._pid != os.getpid():
+            return  # it is the parent's
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        atexit.unregister(self._leave_at_exit)
+        self._state.close()
+        if not ends and not self._state.wait_until_sent(CLOSE_S):
+            log.warning("%r: the broker was away, and not all that was submitted has reached it", self)
+        is_over = self._state.error is not None
+        self._state.fail(SessionExpired(self._last_words(ends=ends)), cancel=ends)
+        self._end_threads()
+        if not is_over:
+            self._say_goodbye(ends=ends, in_order=in_order)
+        self._link.close()
+        self._collecting.close()
+
+    def _leave_at_exit(self) -> None:
+        self._leave(ends=self.name is None, in_order=False)
+
+    def _last_words(self, *, ends: bool) -> str:
+        if ends:
+            return "the session was closed in this program, and its tasks were cancelled"
+        return (
+            f"the session was closed in this program, and its tasks go on: Session({self._where!r}, "
+            f"name={self.name!r}).results() gets their answers"
+        )
+
+    def _end_threads(self) -> None:
+        self._collecting.stop()
+        others = [thread for thread in self._threads if thread is not threading.current_thread()]
+        for thread in others:
+            thread.join(GOODBYE_S)
+        if any(thread.is_alive() for thread in others):
+            self._link.stop()  # the sender: the broker is away
+            for thread in others:
+                thread.join(GOODBYE_S)
+
+    def _say_goodbye(self, *, ends: bool, in_order: bool) -> None:
+        taken_over, received = self._state.taken_over(with_read=in_order)
+        try:
+            if ends:
+                self._link.call_once("close_session", self._session, timeout_s=GOODBYE_S)
+            else:
+                self._link.call_once(
+                    "collect", self._session, taken_over, 0, 0, received, timeout_s=GOODBYE_S
+                )
+        except (PyrotaskError, OSError) as error:
+            log.info("%r was closed without a goodbye to the broker: %s", self, error)
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise RuntimeError(
+                f"this session was opened by process {self._pid}, and a forked child cannot use it: open "
+                "another `Session` in it"
+            )
+
+    def _keys(self, looking: Link) -> dict[int, str | None]:
+        """The keys of all answers that are at hand for readers. They are there until they are taken over."""
+        tasks = self._state.left_tasks()
+        listed = looking.call("tasks", {"tasks": tasks}, len(tasks))["tasks"]
+        return dict.fromkeys(tasks) | {each["task"]: each["key"] for each in listed}
+
+
+def _answer(delivery: Delivery, key: str | None) -> Answer:
+    value, error = decoded(delivery.outcome, delivery.tag, delivery.task)
+    return Answer(delivery.task, delivery.tag, key, value, error)

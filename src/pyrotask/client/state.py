@@ -1,0 +1,388 @@
+"""What a session's threads share: what is to be sent, who waits, and how it all ends. One lock for it.
+
+Whoever submits, the sender, the collector and those who wait for the end of something each wait at
+a condition of their own. Under the lock nothing is sent, encoded or decoded, and no future is
+touched that has callbacks.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from pyrotask.client.future import TaskFuture
+from pyrotask.client.ledger import Delivery, Ledger, Settled
+from pyrotask.config import MIB, Settings
+from pyrotask.core.model import Payload
+from pyrotask.errors import KeyConflict, SessionExpired
+
+MOST_UNSENT = 100_000
+"""Tasks that wait to be sent; then a submit waits too. Some seconds' work for the sender."""
+
+MOST_UNSENT_BYTES = 64 * MIB
+
+MOST_LEFT = 1_000
+"""Answers without a future that are fetched ahead of their reader."""
+
+LINGER_S = 0.05
+"""After the last answer, how long the next submit is waited for before the broker is told that it was
+taken over: mostly the next collect says so."""
+
+
+class Ask(NamedTuple):
+    """What the collector is to ask for next."""
+
+    taken_over: int
+    received: int
+    only_tells: bool
+    """Nobody waits for an answer: only tell the broker what was taken over."""
+    for_readers: bool
+    """Nobody but readers waits: they are to be told when there is nothing left."""
+
+
+class _Keyed(NamedTuple):
+    future: TaskFuture
+    tag: str
+    payload: Payload
+
+
+class State:
+    """Thread-safe. The methods say for whom they are."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        """The sender waits here for something to send."""
+        self._room = threading.Condition(self._lock)
+        """Those who submit wait here while too much is unsent."""
+        self._wanted = threading.Condition(self._lock)
+        """The collector waits here until somebody wants an answer."""
+        self._changed = threading.Condition(self._lock)
+        """Who waits for the end of something: see `wait_until_sent`, `wait_until_quiet`, `read`."""
+        self._ledger = Ledger()
+        self._unsent: deque[TaskFuture] = deque()
+        self._unsent_bytes = 0
+        self._in_flight: list[TaskFuture] = []
+        self._to_cancel: list[TaskFuture] = []
+        self._is_sending = False
+        """The sender is at work."""
+        self._keyed: dict[str, _Keyed] = {}
+        """Those that wait for an answer, by key: a key has one future at a time."""
+        self._unsettled = 0
+        """Futures that were added, and of which there will be more to hear."""
+        self._told = 0
+        """The deliveries up to this one are taken over, as far as the broker knows."""
+        self._readers = 0
+        self._is_drained = False
+        """The broker has said that there is nothing left for readers."""
+        self._is_closing = False
+        """The sender ends when it has sent all."""
+        self._error: BaseException | None = None
+        """Why all is over, for the sender and the collector too."""
+        self._own_threads: set[int] = set()
+
+    # --- for those who submit -------------------------------------------------------------------
+
+    def add(self, future: TaskFuture, key: str | None = None, payload: Payload | None = None) -> TaskFuture:
+        """Have it sent. Waits while too much is unsent. Returns the future there is for the key, if any.
+
+        Raises:
+            KeyConflict: the key's future is of another tag or payload.
+            PyrotaskError: the session is over.
+        """
+        with self._lock:
+            if self._is_too_much() and threading.get_ident() not in self._own_threads:
+                self._room.wait_for(lambda: not self._is_too_much() or self._is_over())
+            self._check()
+            if key is not None and payload is not None:
+                known = self._keyed.setdefault(key, _Keyed(future, future.tag, payload))
+                if known.future is not future:
+                    return _same(known, future.tag, payload)
+            self._unsent.append(future)
+            self._unsent_bytes += future.size
+            self._unsettled += 1
+            self._is_drained = False
+            self._work.notify()
+        return future
+
+    def cancelled(self, future: TaskFuture) -> None:
+        """It was cancelled just now."""
+        with self._lock:
+            self._drop_key(future)
+            if future.task is not None:
+                self._to_cancel.append(future)
+                self._work.notify()
+
+    # --- for those who wait -----------------------------------------------------------------------
+
+    def wait_until_sent(self, timeout_s: float | None) -> bool:
+        """Whether all was sent that has been added."""
+        with self._lock:
+            return self._changed.wait_for(
+                lambda: self._error is not None or not (self._unsent or self._to_cancel or self._is_sending),
+                timeout_s,
+            )
+
+    def wait_until_quiet(self, timeout_s: float | None) -> bool:
+        """Whether all futures have their answers."""
+        with self._lock:
+            return self._changed.wait_for(lambda: not self._unsettled, timeout_s)
+
+    def read(self, timeout_s: float | None) -> Delivery | None:
+        """Wait for an answer that has no future; None: there is nothing left. The one before is taken over.
+
+        Raises:
+            TimeoutError: none came in time.
+            PyrotaskError: the session is over.
+        """
+        give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._lock:
+            self._ledger.taken_by_readers()
+            self._readers += 1
+            self._is_drained = False
+            self._wanted.notify()
+            try:
+                while (delivery := self._ledger.read()) is None:
+                    self._check()
+                    if self._is_drained and not self._ledger.left:
+                        return None
+                    left_s = None if give_up_at is None else give_up_at - time.monotonic()
+                    if left_s is not None and left_s <= 0:
+                        raise TimeoutError(f"no answer came within {timeout_s:g} s")
+                    self._changed.wait(left_s)
+            finally:
+                self._readers -= 1
+            return delivery
+
+    def left_tasks(self) -> list[int]:
+        """The tasks of all answers that wait for a reader, or are with one."""
+        with self._lock:
+            return self._ledger.left_tasks
+
+    # --- for the sender -----------------------------------------------------------------------------
+
+    def next_work(self, most_tasks: int, most_bytes: int) -> tuple[list[TaskFuture], list[TaskFuture]] | None:
+        """Wait for something to send: submits, and cancels, which go first. None: all is over."""
+        with self._lock:
+            self._own_threads.add(threading.get_ident())
+            self._work.wait_for(
+                lambda: self._unsent or self._to_cancel or self._is_closing or self._error is not None
+            )
+            if self._error is not None or not (self._unsent or self._to_cancel):
+                return None
+            self._is_sending = True
+            cancels, self._to_cancel = self._to_cancel, []
+            self._in_flight = futures = self._next_batch(most_tasks, most_bytes)
+            if futures:
+                self._ledger.sending()
+                self._wanted.notify()
+            self._room.notify_all()
+        return futures, cancels
+
+    def numbered(self, futures: Sequence[TaskFuture], numbers: Sequence[int]) -> Iterator[Settled]:
+        """The broker has taken these on. Yields those that are answered already, to be settled at once."""
+        with self._lock:
+            for future in futures:
+                future.item, future.inputs = None, ()
+            settled = self._ledger.numbered(futures, numbers)
+            self._to_cancel += [future for future in futures if future.is_cancelled]
+            self._drop_keys(settled)
+        yield from settled
+        self._settled(len(settled))
+
+    def forgotten(self, tasks: Sequence[int]) -> None:
+        """The broker has forgotten these, since we wanted it."""
+        with self._lock:
+            self._settle_some(self._ledger.forgotten(tasks))
+
+    def refuse(self, future: TaskFuture, error: BaseException) -> None:
+        """The broker has not taken it on."""
+        with self._lock:
+            self._drop_key(future)
+        future.settle(None, error)
+        self._settled(1)
+
+    def sent(self) -> None:
+        """What `next_work` gave has been done."""
+        with self._lock:
+            self._is_sending = False
+            self._in_flight = []
+            self._ledger.sent()
+            self._changed.notify_all()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless all is over."""
+        with self._lock:
+            self._changed.wait_for(lambda: self._error is not None, seconds)
+
+    # --- for the collector ----------------------------------------------------------------------------
+
+    def next_ask(self) -> Ask | None:
+        """Wait until somebody wants an answer. None: all is over."""
+        with self._lock:
+            self._own_threads.add(threading.get_ident())
+            while self._error is None:
+                ledger = self._ledger
+                for_futures = bool(ledger.waiting) or ledger.is_sending
+                for_readers = self._readers > 0 and not self._is_drained and ledger.left < MOST_LEFT
+                if not (for_futures or for_readers):
+                    is_untold = ledger.taken_over > self._told
+                    if self._wanted.wait(LINGER_S if is_untold else None) or not is_untold:
+                        continue
+                self._told = ledger.taken_over
+                return Ask(
+                    self._told,
+                    ledger.received,
+                    not (for_futures or for_readers),
+                    for_readers and not for_futures,
+                )
+            return None
+
+    def arrived(self, deliveries: Sequence[Delivery]) -> Iterator[Settled]:
+        """These came. Yields those that have a future, to be settled at once."""
+        with self._lock:
+            settled = self._ledger.arrived(deliveries)
+            self._drop_keys(settled)
+            if len(settled) < len(deliveries):
+                self._changed.notify_all()  # the others are for readers
+        yield from settled
+        self._settled(len(settled))
+
+    def drained(self) -> None:
+        """The broker has nothing left for readers."""
+        with self._lock:
+            if not (self._unsent or self._is_sending or self._ledger.waiting):
+                self._is_drained = True
+                self._changed.notify_all()
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why all is over; None: it is not."""
+        return self._error
+
+    def close(self) -> None:
+        """Take no more. The sender ends when it has sent what there is."""
+        with self._lock:
+            self._is_closing = True
+            self._work.notify()
+            self._room.notify_all()
+
+    def taken_over(self, *, with_read: bool) -> tuple[int, int]:
+        """What the broker is to be told at the end: taken over, and received."""
+        with self._lock:
+            if with_read:
+                self._ledger.taken_by_readers()
+            return self._ledger.taken_over, self._ledger.received
+
+    def fail(self, error: BaseException, *, cancel: bool = False) -> int:
+        """All is over: whoever still waits is told so, or cancelled. Idempotent; returns how many."""
+        with self._lock:
+            if self._error is not None:
+                return 0
+            self._error = error
+            futures = [*self._in_flight, *self._unsent, *self._ledger.dropped()]
+            self._unsent.clear()
+            self._unsent_bytes = 0
+            self._in_flight = []
+            self._to_cancel = []
+            self._keyed.clear()
+            for condition in (self._work, self._room, self._wanted):
+                condition.notify_all()
+        waiting = [future for future in futures if not future.done()]
+        for future in waiting:
+            _end(future, error, cancel=cancel)
+        with self._lock:
+            self._unsettled = 0
+            self._changed.notify_all()
+        return len(waiting)
+
+    # --- inside, under the lock -------------------------------------------------------------------------
+
+    def _next_batch(self, most_tasks: int, most_bytes: int) -> list[TaskFuture]:
+        batch: list[TaskFuture] = []
+        size = 0
+        while self._unsent and len(batch) < most_tasks:
+            future = self._unsent[0]
+            if batch and (size + future.size > most_bytes or (future.inputs and _waits_for_numbers(future))):
+                break
+            self._unsent.popleft()
+            self._unsent_bytes -= future.size
+            if future.is_cancelled:
+                self._settle_some(1)
+            else:
+                batch.append(future)
+                size += future.size
+        return batch
+
+    def _is_too_much(self) -> bool:
+        return len(self._unsent) >= MOST_UNSENT or self._unsent_bytes >= MOST_UNSENT_BYTES
+
+    def _is_over(self) -> bool:
+        return self._is_closing or self._error is not None
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise _copy(self._error)
+        if self._is_closing:
+            raise SessionExpired("the session was closed in this program: open another `Session`")
+
+    def _drop_key(self, future: TaskFuture) -> None:
+        known = None if future.key is None else self._keyed.get(future.key)
+        if known is not None and known.future is future:
+            del self._keyed[known.future.key or ""]
+
+    def _drop_keys(self, settled: Iterable[Settled]) -> None:
+        if self._keyed:
+            for future, _ in settled:
+                self._drop_key(future)
+
+    def _settled(self, count: int) -> None:
+        """Not under the lock: so many futures have their answers."""
+        if count:
+            with self._lock:
+                self._settle_some(count)
+
+    def _settle_some(self, count: int) -> None:
+        self._unsettled = max(0, self._unsettled - count)
+        if not self._unsettled:
+            self._changed.notify_all()
+
+
+def _waits_for_numbers(future: TaskFuture) -> bool:
+    return any(
+        isinstance(source, TaskFuture) and source.task is None and not source.done()
+        for source in future.inputs
+    )
+
+
+def _same(known: _Keyed, tag: str, payload: Payload) -> TaskFuture:
+    if (known.tag, known.payload) != (tag, payload):
+        raise KeyConflict(
+            f"key {known.future.key!r} belongs to {known.future!r}, of another tag or with other arguments: "
+            "use another key for other work"
+        )
+    return known.future
+
+
+def _end(future: Future[object], error: BaseException, *, cancel: bool) -> None:
+    if cancel:
+        future.cancel()
+    elif isinstance(future, TaskFuture):
+        future.settle(None, _copy(error))
+
+
+def _copy(error: BaseException) -> BaseException:
+    """One for each who gets it: raising one object in several threads would mix up their tracebacks."""
+    try:
+        copy = type(error)(*error.args)
+    except Exception:  # noqa: BLE001 - any class's constructor
+        return error
+    copy.__cause__ = error
+    return copy

@@ -1,0 +1,238 @@
+"""The files of a journal that have the large values: blocks, one behind the other, nothing else.
+
+A block is written once, before the commit that names it, and never moved. The log and the
+images have its place only (file, offset, length and digest): so neither the broker nor the
+helper that makes images has it in memory, and no compaction copies it. What reads a block
+proves it by its digest.
+
+A file is deleted when nobody needs any block in it. Who needs one holds the `Block`, and this
+holds its `BlockFile`: so that is known by itself (`BlockFiles`), for tasks, for data, and for
+answers on their way to somebody. It is deleted only when the events that led to that are on disk, and
+what a killed broker leaves of such files goes when the journal is opened.
+
+What this costs: one block that stays keeps up to `FILE_BYTES` of the disk from being free.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import cast
+
+from pyrotask.core.blocks import Block, digest_of
+from pyrotask.core.model import Payload
+from pyrotask.core.state import DurableState, result_of
+from pyrotask.journal.disk import WritableFile, read_at, sync_folder
+from pyrotask.journal.folder import Folder
+from pyrotask.journal.problems import JournalDamaged, what_to_do
+
+FILE_BYTES = 32 << 20
+"""A file is begun anew behind that: small enough to be free soon, large enough to be few."""
+
+WRITTEN_AT_ONCE_BYTES = 4 << 20
+"""Small blocks are joined to writes of about this length."""
+
+
+class BlockFile:
+    """A file of blocks. It stays for as long as this object: see `BlockFiles`. Thread-safe."""
+
+    __slots__ = ("__weakref__", "_tell", "number", "path")
+
+    def __init__(self, path: Path, number: int, tell: Callable[[JournalDamaged], None]) -> None:
+        self.path = path
+        self.number = number
+        self._tell = tell
+
+    def read(self, block: Block) -> bytes:
+        """The bytes of a block that is here. Reads the disk.
+
+        Raises:
+            JournalDamaged: they are not there, or not the right ones.
+            OSError: the system cannot read them now.
+        """
+        try:
+            data = read_at(self.path, block.offset, block.nbytes)
+        except FileNotFoundError:
+            data = b""
+        if len(data) == block.nbytes and digest_of(data) == block.digest:
+            return data
+        damage = JournalDamaged(
+            f"the journal {self.path.parent} is damaged: {self.describe(block)} is not what was written. "
+            f"{what_to_do(self.path.parent)}",
+            0,
+        )
+        self._tell(damage)
+        raise damage
+
+    def describe(self, block: Block) -> str:
+        """Say which block, for people who have to look for it."""
+        return f"a user's value ({block.nbytes} bytes, from byte {block.offset} of {self.path.name} on)"
+
+
+class BlockFiles:
+    """The files of blocks that somebody needs.
+
+    Attributes:
+        unneeded: those that nobody needs any more, as it turns out; they can be deleted when
+            everything that happened until then is on disk.
+        on_damage: told of each block that cannot be read.
+        newest: the greatest number that was ever seen.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._needed: weakref.WeakValueDictionary[int, BlockFile] = weakref.WeakValueDictionary()
+        self.unneeded: deque[Path] = deque()
+        self.on_damage: Callable[[JournalDamaged], None] | None = None
+        self.newest = max((part.position for part in folder.blocks()), default=0)
+
+    def __call__(self, number: int) -> BlockFile:
+        """The file with that number, whether it is there or not."""
+        file = self._needed.get(number)
+        if file is None:
+            path = self._folder.blocks_file(number)
+            file = self._needed[number] = BlockFile(path, number, self._damaged)
+            # Called wherever the last block happens to go, also under the broker's lock: a single
+            # step, which cannot be interrupted.
+            weakref.finalize(file, self.unneeded.append, path).atexit = False
+            self.newest = max(self.newest, number)
+        return file
+
+    def begin(self) -> BlockFile:
+        """A new file, which is not made yet."""
+        return self(self.newest + 1)
+
+    def leftovers(self) -> list[Path]:
+        """Files that nobody needs. Only of use before the first block is written."""
+        return [part.path for part in self._folder.blocks() if part.position not in self._needed]
+
+    def _damaged(self, damage: JournalDamaged) -> None:
+        if self.on_damage is not None:
+            self.on_damage(damage)
+
+
+class BlockWriter:
+    """Gives blocks their places, and writes them. Of the flusher's thread.
+
+    Args:
+        folder: of the journal.
+        files: of the same.
+        synced: whether blocks are on disk when `write` returns; else after `sync`, or when their
+            file is full.
+        file_bytes: see `FILE_BYTES`.
+    """
+
+    def __init__(
+        self, folder: Folder, files: BlockFiles, *, synced: bool, file_bytes: int = FILE_BYTES
+    ) -> None:
+        self._folder = folder
+        self._files = files
+        self._synced = synced
+        self._file_bytes = file_bytes
+        self._home: BlockFile | None = None
+        """Where the next block goes."""
+        self._end = 0
+        self._placed: list[Block] = []
+        self._open: tuple[BlockFile, WritableFile] | None = None
+
+    @property
+    def placed_bytes(self) -> int:
+        """How much was placed, and is not settled yet."""
+        return sum(map(len, self._placed))
+
+    def place(self, block: Block) -> None:
+        """Say where the block will be, if it is nowhere yet. `write` comes next."""
+        if block.home is not None:
+            return
+        if self._home is None or (self._end and self._end + block.nbytes > self._file_bytes):
+            self._home, self._end = self._files.begin(), 0
+        block.place(self._home, self._end)
+        self._end += block.nbytes
+        self._placed.append(block)
+
+    def write(self) -> None:
+        """Write what was placed. May be repeated after an error for want of room."""
+        for home, blocks in itertools.groupby(self._placed, file_of):
+            file = self._opened(home)
+            for offset, data in _joined(blocks):
+                file.write(data, offset)
+        if self._placed and self._synced:
+            self.sync()
+
+    def settle(self) -> None:
+        """The commit is written: the blocks leave the memory."""
+        for block in self._placed:
+            block.leave_memory()
+        self._placed.clear()
+
+    def sync(self) -> None:
+        """Wait until the disk has all that was written."""
+        if self._open is not None:
+            self._open[1].sync()
+
+    def close(self) -> None:
+        """Let go. Nothing is synced."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+    def _opened(self, home: BlockFile) -> WritableFile:
+        if self._open is not None and self._open[0] is home:
+            return self._open[1]
+        self.sync()
+        self.close()
+        is_new = not home.path.exists()
+        file = WritableFile(home.path, synced=False)
+        self._open = home, file
+        if is_new:
+            sync_folder(self._folder.path)
+        return file
+
+
+def file_of(block: Block) -> BlockFile:
+    """Where a block of a journal is."""
+    return cast("BlockFile", block.home)
+
+
+def blocks_of(state: DurableState) -> Iterator[Block]:
+    """All blocks that a state has."""
+    for task in state.tasks.values():
+        yield from _blocks_in(task.payload)
+        for value in result_of(task):
+            yield from _blocks_in(value)
+    for value in state.data.values():
+        yield from _blocks_in(value)
+
+
+def first_too_short(state: DurableState) -> Path | None:
+    """The first file that is missing, or too short for a state's blocks; None: there is none such.
+
+    Reads none of them: `BlockFile.read` proves the bytes.
+    """
+    ends: dict[Path, int] = {}
+    for block in blocks_of(state):
+        path = file_of(block).path
+        ends[path] = max(ends.get(path, 0), block.offset + block.nbytes)
+    return next((path for path, end in ends.items() if not path.exists() or path.stat().st_size < end), None)
+
+
+def _blocks_in(value: Payload) -> list[Block]:
+    return [buffer for buffer in value.buffers if isinstance(buffer, Block)]
+
+
+def _joined(blocks: Iterable[Block]) -> Iterator[tuple[int, bytes]]:
+    """The bytes of blocks that follow each other, in pieces, with their offsets."""
+    start, parts, size = 0, list[bytes](), 0
+    for block in blocks:
+        if not parts:
+            start = block.offset
+        parts.append(block.read())
+        size += block.nbytes
+        if size >= WRITTEN_AT_ONCE_BYTES:
+            yield start, b"".join(parts)
+            parts, size = [], 0
+    if parts:
+        yield start, b"".join(parts)

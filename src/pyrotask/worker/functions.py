@@ -1,0 +1,205 @@
+"""Functions that come with their tasks: how any worker runs what an `Executor` submits.
+
+A task of an Executor has one of two reserved tags, and names its function by the label under
+which that is stored at the broker. A worker fetches it once, keeps it, and calls it as often as
+it is asked to; so a function, and what it carries along, travels once to each worker.
+
+    CALL   (set-up, label, arguments, keyword arguments)      -> what the function returns
+    MAP    (set-up, label, are tuples, items)                 -> ``Chunk``: many calls in one task
+
+The *set-up* is the label of a `SetUp`, or None: what is to be done once in each process.
+Both sides of this are here, so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor
+from typing import Any, NamedTuple
+
+from pyrotask import payload
+from pyrotask.config import Settings
+from pyrotask.core.model import Payload
+from pyrotask.errors import ConnectError, PayloadError, UnknownLabel
+from pyrotask.remote.proxy import BulkProxy
+
+CALL = "pyrotask.call"
+MAP = "pyrotask.map"
+
+MOST_FUNCTIONS = 1_000
+"""How many a worker keeps: a notebook that runs for weeks defines them again and again."""
+
+Function = Callable[..., Any]
+Fetch = Callable[[str], Payload]
+"""Gets what is stored under a label."""
+
+
+class InitializerFailed(BrokenExecutor):
+    """The initializer of an Executor raised in a worker, which is the cause."""
+
+
+class Chunk(NamedTuple):
+    """What a `MAP` task returns, as a tuple."""
+
+    values: list[Any]
+    """Up to the first call that raised."""
+    failure: tuple[Any, ...] | None
+    """What that raised: format, buffers, traceback, names of types, message."""
+    seconds: float
+    """How long the calls took."""
+
+
+# --- at the Executor ------------------------------------------------------------------------------
+
+
+def packed(function: Function) -> Payload:
+    """A function, or any callable, for `store_data`.
+
+    Raises:
+        PayloadError: it cannot be pickled.
+    """
+    inner = payload.encode_pickle(function)
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return payload.encode((_own_python(), str(name), inner.format, list(inner.buffers)))
+
+
+def packed_set_up(initializer: Function | None, arguments: tuple[Any, ...], path: Sequence[str]) -> Payload:
+    """What each worker process is to do once: look for modules in these places too; call the initializer."""
+    inner = payload.encode_pickle((initializer, arguments))
+    return payload.encode((_own_python(), list(path), inner.format, list(inner.buffers)))
+
+
+def label_of(packed: Payload, session: int | None) -> str:
+    """Where it is stored: the same function has the same label; in each session its own, or in none."""
+    digest = hashlib.sha256(packed.format.encode())
+    for buffer in packed.buffers:
+        digest.update(buffer)
+    owner = "" if session is None else f"{session}."
+    return f"pyrotask.function.{owner}{digest.hexdigest()[:32]}"
+
+
+# --- at the worker --------------------------------------------------------------------------------
+
+
+class Functions:
+    """The handlers of the two tags, in one process. For one thread at a time."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._known: OrderedDict[str, Function] = OrderedDict()
+        self._set_ups: dict[str, BaseException | None] = {}
+        """Those that were done here, and what they raised."""
+
+    def handlers(self) -> dict[str, Function]:
+        """By tag."""
+        return {CALL: self.call, MAP: self.map}
+
+    def call(
+        self, set_up: str | None, label: str, arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> Any:
+        """Call the function."""
+        function = self._ready(set_up, label)
+        return function(*arguments, **keywords)
+
+    def map(self, set_up: str | None, label: str, are_tuples: bool, items: list[Any]) -> tuple[Any, ...]:  # noqa: FBT001 - from the wire
+        """Call the function with each item, until one call raises."""
+        function = self._ready(set_up, label)
+        values: list[Any] = []
+        failure = None
+        began = time.perf_counter()
+        try:
+            if are_tuples:
+                values.extend(function(*item) for item in items)
+            else:
+                values.extend(map(function, items))
+        except Exception as error:  # noqa: BLE001 - whatever the function raises is an answer
+            told = payload.encode_error(error)
+            failure = (
+                told.error.format,
+                list(told.error.buffers),
+                told.traceback,
+                told.type_names,
+                told.message,
+            )
+        return tuple(Chunk(values, failure, time.perf_counter() - began))
+
+    def _ready(self, set_up: str | None, label: str) -> Function:
+        if set_up is not None:
+            self._set_up(set_up)
+        function = self._known.get(label)
+        if function is None:
+            function = self._known[label] = self._get(label)
+            if len(self._known) > MOST_FUNCTIONS:
+                self._known.popitem(last=False)
+        return function
+
+    def _get(self, label: str) -> Function:
+        python, name, kind, buffers = self._fetched(label)
+        inner = Payload(kind, tuple(buffers))
+        _check_python(python, f"function {name}", inner)
+        function: Function = payload.decode(inner)
+        return function
+
+    def _set_up(self, label: str) -> None:
+        if label not in self._set_ups:
+            python, path, kind, buffers = self._fetched(label)
+            sys.path.extend(place for place in path if place not in sys.path)
+            inner = Payload(kind, tuple(buffers))
+            _check_python(python, "the initializer", inner)
+            try:
+                initializer, arguments = payload.decode(inner)
+                if initializer is not None:
+                    initializer(*arguments)
+            except Exception as error:  # noqa: BLE001 - whatever it raises is told with each task
+                self._set_ups[label] = error
+            else:
+                self._set_ups[label] = None
+        error = self._set_ups[label]
+        if error is not None:
+            raise InitializerFailed(
+                f"the initializer raised {type(error).__name__} in a worker: {error}"
+            ) from error
+
+    def _fetched(self, label: str) -> Any:
+        try:
+            return payload.decode(self._fetch(label))
+        except UnknownLabel as error:
+            raise UnknownLabel(
+                "the function of this task is not at the broker any more: the Executor that submitted it has "
+                "been shut down"
+            ) from error
+
+
+def fetcher(where: str, settings: Settings) -> Fetch:
+    """Fetch over a connection of its own, which lives as long as the call."""
+
+    def fetch(label: str) -> Payload:
+        with BulkProxy(where, settings, connect=False) as broker:
+            while True:
+                broker.reconnect(settings.reconnect_timeout_s)
+                try:
+                    kind, buffers = broker.call("retrieve_data", label)
+                except ConnectError:
+                    continue
+                return Payload(kind, tuple(buffers))
+
+    return fetch
+
+
+def _own_python() -> str:
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def _check_python(python: str, what: str, inner: Payload) -> None:
+    """What travels by value is bytecode, which another minor version cannot run."""
+    if python != _own_python() and any(b"cloudpickle" in buffer for buffer in inner.buffers[:1]):
+        raise PayloadError(
+            f"{what} was pickled by Python {python}, and this worker runs Python {_own_python()}: functions of "
+            "a script or notebook need the same minor version on both sides. Start workers with "
+            f"Python {python}, or put the function into a module that both can import"
+        )

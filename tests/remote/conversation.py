@@ -1,0 +1,160 @@
+"""Conversations between clients and a broker, byte by byte: to record them, and to hold them again.
+
+    python -m tests.remote.conversation tests/remote/kept/wire-1.jsonl
+
+records `STORY` with the library as it is: once for each version of the interface, when that is
+new. A kept conversation is never recorded again: it shows what clients of that version say, and
+what they were answered. A file has a line for each message and its answer::
+
+    {"who": connection, "what": for people, "sent": message, "received": answer}
+
+with the messages, Pyro's header and all, in base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgpack
+from Pyro5 import protocol
+
+from pyrotask.remote import bulk
+from tests.remote.serving import RawClient, serving
+
+VALUE, OTHER, ERROR = ["plain", [b"\x01"]], ["plain", [b"\x02"]], ["pickle", [b"\x03"]]
+ALL_OPTIONS = {
+    "priority": 3,
+    "delay_s": 0,
+    "inputs": [],
+    "key": "sqrt of 2",
+    "retries": 2,
+    "retry_delay_s": 0,
+    "retry_factor": 2,
+    "retry_max_delay_s": 60,
+    "retry_jitter": 0,
+    "retry_only": ["OSError"],
+    "time_limit_s": 60.5,
+    "max_crashes": 2,
+    "max_losses": 2,
+    "plain_answer": True,
+}
+
+STORY: Sequence[tuple[str, str, list[Any]]] = [
+    ("supervisor", "hello", []),
+    ("supervisor", "register_node", [5.0, "host"]),
+    ("worker", "hello", []),
+    ("worker", "register_worker", [0, 5.0, "host, pid 1", ["sqrt", "cbrt"]]),
+    ("other worker", "register_worker", [None, None, "host, pid 2", None]),
+    ("worker", "register_worker", [7, 5.0, "of no node", []]),
+    ("client", "hello", []),
+    ("client", "open_session", ["mine"]),
+    ("client", "submit", [1, 1, 0, [["sqrt", VALUE, ALL_OPTIONS], ["sqrt", VALUE, {}], ["cbrt", VALUE]]]),
+    ("client", "submit", [1, 1, 0, [["sqrt", VALUE, ALL_OPTIONS], ["sqrt", VALUE, {}], ["cbrt", VALUE]]]),
+    ("client", "submit", [1, 2, 1, [["sqrt", OTHER, {"key": "sqrt of 2"}]]]),
+    ("client", "submit", [1, 2, 1, [["cbrt", VALUE, {"inputs": [1]}], ["exp", VALUE, {"delay_s": 3600}]]]),
+    ("client", "submit", [9, 1, 0, [["sqrt", VALUE]]]),
+    ("supervisor", "beat", [0, [0, 8]]),
+    ("worker", "exchange", [0, [], None, 3, 0]),
+    ("worker", "exchange", [0, [[0, 1, "value", VALUE], [1, 1, "release", "returned"]], None, 0, 0]),
+    ("worker", "exchange", [0, [[4, 1, "value", VALUE]], ["sqrt"], 1, 0.0]),
+    ("worker", "resume", [0, [[1, 2]]]),
+    ("other worker", "exchange", [1, [], ["cbrt"], 5, 0]),
+    (
+        "other worker",
+        "exchange",
+        [1, [[2, 2, "error", ERROR, "Traceback", ["ValueError", "Exception"], "no"]], ["cbrt"], 0, 0],
+    ),
+    ("supervisor", "time_limit_reached", [0, 1, 2]),
+    ("client", "collect", [1, 0, 2, 0]),
+    ("client", "collect", [1, 1, 10, 0, 2, ["sqrt", "cbrt"]]),
+    ("client", "collect", [1, 99, 1, 0]),
+    ("client", "tasks", [{"session": 1}, 10, None]),
+    ("client", "tasks", [{"states": ["failed"], "tag": "cbrt"}]),
+    ("client", "task", [4]),
+    ("client", "task", [77]),
+    ("client", "cancel", [{"tasks": [4]}, "no time", 10, None, [1, 3, 2]]),
+    ("client", "cancel", [{}]),
+    ("client", "retry", [{"tasks": [4]}, 10, None, [1, 4, 3]]),
+    ("client", "forget", [{"states": ["failed", "succeeded"]}, 10, None, [1, 5, 4]]),
+    ("client", "collect", [1, 3, 0, 0]),
+    ("client", "store_data", [{"a": VALUE, "b": OTHER}]),
+    ("client", "retrieve_data", ["b"]),
+    ("client", "delete_data", ["b"]),
+    ("client", "retrieve_data", ["b"]),
+    ("client", "status", []),
+    ("supervisor", "child_exited", [0, [[1, 2]], "killed by signal 9 (SIGKILL)"]),
+    ("supervisor", "child_exited", [0, [], "again"]),
+    ("client", "close_session", [1]),
+    ("client", "close_session", [1]),
+    ("client", "terminate", []),
+    ("other worker", "exchange", [1, [], None, 1, 60]),
+    ("other worker", "unregister", [1]),
+    ("supervisor", "unregister_node", [0]),
+]
+
+GREETING = {"pyrotask": "0.1.0", "wire": 1, "nonce": "00" * 32}
+
+
+class Exchange(NamedTuple):
+    """A message and its answer."""
+
+    who: str
+    what: str
+    sent: bytes
+    received: bytes
+
+
+def record() -> Iterator[Exchange]:
+    """Tell the story to a new broker."""
+    with serving("kept") as server, ExitStack() as stack:
+        clients: dict[str, RawClient] = {}
+        for who, method, args in STORY:
+            if who not in clients:
+                clients[who] = client = stack.enter_context(RawClient(server, "msgpack", silent=True))
+                said = msgpack.packb({"handshake": GREETING, "object": bulk.OBJECT_ID})
+                yield say(client, who, "handshake", client.message(protocol.MSG_CONNECT, said))
+            client = clients[who]
+            call = msgpack.packb((bulk.OBJECT_ID, method, args, {}))
+            yield say(client, who, f"{method}{tuple(args)}", client.message(protocol.MSG_INVOKE, call))
+
+
+def say(client: RawClient, who: str, what: str, sent: bytes) -> Exchange:
+    """Send a message, and wait for its answer."""
+    client.sock.sendall(sent)
+    answer = protocol.recv_stub(client.connection)
+    head = protocol.SendingMessage(answer.type, answer.flags, answer.seq, answer.serializer_id, answer.data)
+    return Exchange(who, what, sent, bytes(head.data))
+
+
+def write(path: Path, conversation: Iterator[Exchange]) -> None:
+    """Keep it in a file."""
+    lines = [
+        json.dumps(
+            one._asdict()
+            | {
+                "sent": base64.b64encode(one.sent).decode(),
+                "received": base64.b64encode(one.received).decode(),
+            }
+        )
+        for one in conversation
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> list[Exchange]:
+    """What is kept in a file."""
+    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return [
+        Exchange(one["who"], one["what"], base64.b64decode(one["sent"]), base64.b64decode(one["received"]))
+        for one in lines
+    ]
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), record())
