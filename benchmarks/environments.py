@@ -73,9 +73,9 @@ def make(environment: str, say: Say) -> None:
     folder = _folder(environment)
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
-    pip = [python_of(environment), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(python_of(environment)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
-        [*pip, "-r", REQUIREMENTS / f"{environment}.txt"], capture_output=True, text=True, check=False
+        [*pip, "-r", str(REQUIREMENTS / f"{environment}.txt")], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise InstallError(f"{environment}: pip failed:\n{done.stderr.strip()[-1000:]}")

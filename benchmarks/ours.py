@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future, as_completed
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
+from benchmarks import tasks
 from benchmarks.peers import Arguments, BrokerPeer
-from benchmarks.stage import kill, wait_for_line
+from benchmarks.stage import Stage, kill, wait_for_line
+from benchmarks.swarm import shares
 
-SHARES = 4
+if TYPE_CHECKING:
+    from pyrotask import Executor
+
+SPEAKER = "benchmarks.our_speaker:Speaker"
 AT_ONCE = 16
 """So many tasks a worker of a swarm takes at most: a real one finds its number out by itself."""
-
-PATIENCE_S = 60.0
 
 
 class InMemory(BrokerPeer):
@@ -28,10 +29,13 @@ map: Executor.map; shared data stored at the broker once, and kept by each worke
     environment = None
     distributions = ("pyrotask", "Pyro5", "msgpack", "uvloop")
     workloads = frozenset({"w1", "w2", "w3", "w4", "w5", "w6", "map", "plain", "idle"})
-    options: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self._executor: Executor | None = None
 
     def start_broker(self) -> None:
-        from pyrotask.client.session import Session
+        from pyrotask import Session
 
         self.label = f"benchmark-{time.monotonic_ns()}"
         self._port = 0
@@ -40,7 +44,14 @@ map: Executor.map; shared data stored at the broker once, and kept by each worke
 
     def _run_broker(self) -> None:
         self._broker = self.stage.start_python(
-            "pyrotask", "serve", self.label, "--name-server", "off", "--json", *self._place(), *self._keeping()
+            "pyrotask",
+            "serve",
+            self.label,
+            "--name-server",
+            "off",
+            "--json",
+            *self._place(),
+            *self._keeping(),
         )
         told = json.loads(wait_for_line(self._broker, b'"serving"'))
         self._uri = str(told["uri"])
@@ -60,12 +71,13 @@ map: Executor.map; shared data stored at the broker once, and kept by each worke
             wait_for_line(self.supervisor, b'"registered"')
 
     def add_swarm(self, count: int) -> None:
-        for share in range(min(SHARES, count)):
-            size = count // min(SHARES, count) + (share < count % min(SHARES, count))
-            swarm = self.stage.start_python("benchmarks.swarm", "benchmarks.our_speaker:Speaker", self._port, size, AT_ONCE)
+        for share in shares(count):
+            swarm = self.stage.start_python("benchmarks.swarm", SPEAKER, self._port, share, AT_ONCE)
             wait_for_line(swarm, b"waiting")
 
     def stop(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown()
         self._session.close()
 
     def submit(self, function: str, arguments: Arguments) -> Iterable[Any]:
@@ -79,6 +91,23 @@ map: Executor.map; shared data stored at the broker once, and kept by each worke
 
     def call(self, function: str, arguments: tuple[Any, ...]) -> Any:
         return self._session.submit(function, *arguments).result()
+
+    def submit_probes(self, array: Any, count: int) -> Iterable[Any]:
+        from pyrotask import payload
+        from pyrotask.remote.proxy import BulkProxy
+
+        name = f"array {time.monotonic_ns()}"
+        encoded = payload.encode(array)
+        with BulkProxy(self.label) as broker:
+            broker.call("store_data", {name: [encoded.format, list(encoded.buffers)]})
+        return self.submit("probe stored", [(number, self.label, name) for number in range(count)])
+
+    def map_noop(self, numbers: range) -> Iterable[int]:
+        from pyrotask import Executor
+
+        if self._executor is None:
+            self._executor = Executor(self.label)
+        return self._executor.map(tasks.noop, numbers)
 
     def never(self) -> Future[Any]:
         """The answer of a task that nobody has a handler for."""

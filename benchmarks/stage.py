@@ -81,9 +81,9 @@ def wait_for_line(program: subprocess.Popen[bytes], text: bytes) -> bytes:
     line = b""
     for line in program.stdout:
         if text in line:
-            return bytes(line)
+            return line
     raise RuntimeError(
-        f"{program.args} ended with {program.wait()} before it printed {text.decode()}; last: {line.decode()}"
+        f"{program.args!r} ended with {program.wait()} and did not print {text!r}; last: {line!r}"
     )
 
 

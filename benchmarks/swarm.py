@@ -21,6 +21,7 @@ from typing import Protocol
 from benchmarks.stage import connected
 
 PIECE = 262_144
+PROCESSES = 4
 
 
 class Speaker(Protocol):
@@ -34,6 +35,12 @@ class Speaker(Protocol):
 
     def is_waiting(self) -> bool:
         """Has it asked for a task?"""
+
+
+def shares(count: int) -> list[int]:
+    """So many workers in a few processes: none of these is to be the bottleneck."""
+    processes = min(PROCESSES, count)
+    return [count // processes + (number < count % processes) for number in range(processes)]
 
 
 def run(make_speaker: Callable[[], Speaker], port: int, count: int) -> None:
@@ -53,19 +60,19 @@ def run(make_speaker: Callable[[], Speaker], port: int, count: int) -> None:
             print("waiting", flush=True)
             said = True
         for key, _ in selector.select():
-            connection, speaker = key.fileobj, key.data
-            assert isinstance(connection, socket.socket)
+            speaker, served = key.data, key.fileobj
+            assert isinstance(served, socket.socket)
             try:
-                data = connection.recv(PIECE)
+                data = served.recv(PIECE)
             except OSError:
                 data = b""
             if not data:
-                selector.unregister(connection)
-                connection.close()
+                selector.unregister(served)
+                served.close()
                 continue
             answer = speaker.received(data)
             if answer:
-                connection.sendall(answer)
+                served.sendall(answer)
             if introducing and speaker.is_waiting():
                 introducing.discard(speaker)
 

@@ -2,9 +2,10 @@
 
     python benchmarks/workers.py [--tasks 20000] [--rounds 3] [--journal always] [--no-pools]
 
-The broker is `pyrotask serve`, the workers are `pyrotask worker -n 2`, the master is a bulk proxy
-in this process, which submits and collects a thousand at a time. The pools have two workers too.
-Medians of the rounds, which take turns; what counts is the ratio within one run.
+The broker is `pyrotask serve`, the workers are `pyrotask worker -n 2`. The master, in this process,
+is a `pyrotask.Session` with a future for each task; and, as a bound to what that can reach, a bulk
+proxy that submits and collects a thousand at a time. The pools have two workers too. Medians of the
+rounds, which take turns; what counts is the ratio within one run.
 
     many    all submitted, all answers collected: tasks a second
     one     one task at a time, from the submit to its answer: milliseconds, median and 99th percentile
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrotask import payload
+from pyrotask.client.session import Session
 from pyrotask.remote.proxy import BulkProxy
 
 MODULE = "def do_nothing(number):\n    return number\n"
@@ -99,7 +101,9 @@ def to_wire(parameters: tuple[Any, ...]) -> list[Any]:
     return [encoded.format, list(encoded.buffers)]
 
 
-def of_pyrotask(tasks: int, folder: Path, journal: str | None) -> Figures:
+@contextlib.contextmanager
+def job(folder: Path, journal: str | None) -> Iterator[str]:
+    """A broker, and its workers. Gives its label."""
     label = f"b{time.monotonic_ns()}"
     keeping = [] if journal is None else ["--journal", str(folder / label), "--journal-policy", journal]
     module = folder / "nothing.py"
@@ -108,6 +112,11 @@ def of_pyrotask(tasks: int, folder: Path, journal: str | None) -> Figures:
         started("serve", label, *keeping, "--name-server", "off", first="serving"),
         started("worker", label, "-n", str(WORKERS), "--module", str(module), first="registered"),
     ):
+        yield label
+
+
+def of_bulk(tasks: int, folder: Path, journal: str | None) -> Figures:
+    with job(folder, journal) as label:
         client = Client(label)
 
         def many(count: int) -> None:
@@ -119,6 +128,17 @@ def of_pyrotask(tasks: int, folder: Path, journal: str | None) -> Figures:
             client.collect(1)
 
         return measured(tasks, many, one)
+
+
+def of_session(tasks: int, folder: Path, journal: str | None) -> Figures:
+    with job(folder, journal) as label, Session(label) as session:
+
+        def many(count: int) -> None:
+            futures = [session.submit("nothing", number) for number in range(count)]
+            for future in futures:
+                future.result()
+
+        return measured(tasks, many, lambda: session.submit("nothing", 1).result())
 
 
 # --- the pools of the standard library --------------------------------------------------------------
@@ -168,18 +188,21 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--journal", choices=("always", "interval", "never"), help="also with a journal")
-    parser.add_argument("--folder", type=Path, default=Path(), help="for the journal: on the disk that matters")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(), help="for the journal: on the disk that matters"
+    )
     parser.add_argument("--no-pools", action="store_true", help="pyrotask only")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder.absolute()) as place:
         os.environ["PYROTASK_RUNTIME_DIR"] = str(Path(place, "run"))
+        folder = Path(place)
         kinds: dict[str, Callable[[], Figures]] = {
-            "pyrotask": lambda: of_pyrotask(chosen.tasks, Path(place), None)
+            "session": lambda: of_session(chosen.tasks, folder, None),
+            "bulk": lambda: of_bulk(chosen.tasks, folder, None),
         }
         if chosen.journal:
-            kinds[f"journal {chosen.journal}"] = lambda: of_pyrotask(
-                chosen.tasks, Path(place), chosen.journal
-            )
+            kinds["session, journal"] = lambda: of_session(chosen.tasks, folder, chosen.journal)
+            kinds["bulk, journal"] = lambda: of_bulk(chosen.tasks, folder, chosen.journal)
         if not chosen.no_pools:
             kinds["apply_async"] = lambda: of_pool(chosen.tasks)
             kinds["ProcessPool"] = lambda: of_executor(chosen.tasks)

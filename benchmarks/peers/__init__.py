@@ -21,8 +21,8 @@ Arguments = Sequence[tuple[Any, ...]]
 class Peer(ABC):
     """A system that runs the functions of `benchmarks.tasks`, which are named by text.
 
-    `start` and `stop` take turns; a second `stop` does nothing. What `submit` and its like return gives the values,
-    in any order; when they return, everything has been submitted.
+    `start` and `stop` take turns; a second `stop` does nothing. What `submit` and its like return
+    gives the values, in any order; when they return, everything has been submitted.
     """
 
     name: ClassVar[str]
@@ -54,7 +54,7 @@ class Peer(ABC):
     def start(self, workers: int) -> None:
         """Start the system, with so many workers."""
 
-    def stop(self) -> None:
+    def stop(self) -> None:  # noqa: B027 - most have nothing to do here
         """End what is not a program of the stage."""
 
     @abstractmethod

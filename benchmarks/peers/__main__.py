@@ -1,7 +1,7 @@
 """The other systems: which there are, what each lacks here, and their installation.
 
-    python -m benchmarks.peers               lists them
-    python -m benchmarks.peers --install     makes what is missing: some minutes, once
+python -m benchmarks.peers               lists them
+python -m benchmarks.peers --install     makes what is missing: some minutes, once
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def main() -> int:
         prog="python -m benchmarks.peers",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"They are kept in {environments.home()}; set {environments.HOME_VARIABLE} for another folder.",
+        epilog=f"They are in {environments.home()}; {environments.HOME_VARIABLE} names another folder.",
     )
     parser.add_argument("--install", action="store_true", help="make the environments that are missing")
     chosen = parser.parse_args()

@@ -7,24 +7,25 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from benchmarks.environments import debian_program
 from benchmarks.peers import Arguments, BrokerPeer
 from benchmarks.peers.beanstalkd_client import DONE, WORK, Client
 from benchmarks.stage import free_port, kill, wait_for_line, wait_for_port
+from benchmarks.swarm import shares
 
 LARGEST_JOB = 1 << 30
-PROCESSES = 4
 
 
 class InMemory(BrokerPeer):
     name = "beanstalkd"
     title = "beanstalkd"
-    how = "results through a second tube; a round trip for each put, reserve and delete, by a client of our own"
+    how = (
+        "results through a second tube; a round trip for each put, reserve and delete, by a client of our own"
+    )
     environment = "base"
     workloads = frozenset({"w1", "w2", "w3", "w4", "w5", "w6"})
-    options: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def program(cls) -> Path | None:
@@ -107,9 +108,3 @@ class WithLog(InMemory):
         folder = self.stage.folder / "binlog"
         os.makedirs(folder, exist_ok=True)
         return "-b", folder, "-f", 50
-
-
-def shares(count: int) -> list[int]:
-    """So many workers in a few processes: none of these is to be the bottleneck."""
-    processes = min(PROCESSES, count)
-    return [count // processes + (number < count % processes) for number in range(processes)]

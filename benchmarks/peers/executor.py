@@ -14,7 +14,7 @@ from benchmarks.peers import Arguments, Peer
 class Executor(Peer):
     name = "executor"
     title = "ProcessPoolExecutor"
-    how = "forked; submit for each task, then result of each; map: 1,000 a chunk; shared data by its initializer"
+    how = "forked; submit and result for each task; map: 1,000 a chunk; shared data by its initializer"
     environment = "base"
     workloads = frozenset({"w1", "w2", "w3", "w5", "map"})
 

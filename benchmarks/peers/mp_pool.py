@@ -44,6 +44,7 @@ with Pool.map's own chunks; shared data by its initializer"
         return self._pool.imap_unordered(tasks.noop, numbers, chunk)
 
     def submit_probes(self, array: Any, count: int) -> Iterable[Any]:
-        self.stop()
+        self._pool.close()
+        self._pool.join()
         self._pool = self._context.Pool(self._workers, tasks.set_initial, (array,))
         return self.submit("probe_initial", [(number,) for number in range(count)])

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.peers import Arguments, BrokerPeer
-from benchmarks.peers.beanstalkd import shares
 from benchmarks.stage import free_port, kill, wait_for_line, wait_for_port
+from benchmarks.swarm import shares
 
 MODULE = "benchmarks.peers.naive_manager"
 
@@ -65,12 +65,12 @@ as pickled bytes; shared data stored in it once, and kept by each worker"
         return unpacked(value) if isinstance(value, dict) else value
 
     def submit_probes(self, array: Any, count: int) -> Iterable[Any]:
-        from benchmarks.peers.naive_manager import Shared, packed
+        from benchmarks.peers.naive_manager import packed, stored
 
         self._stored += 1
         label = f"array {self._stored}"
         self._manager.storeData(label, packed(array))
-        return self.submit("probe", [(number, Shared(label)) for number in range(count)])
+        return self.submit("probe", [(number, stored(label)) for number in range(count)])
 
     def broker_pid(self) -> int:
         return self._broker.pid

@@ -29,6 +29,8 @@ from benchmarks.pyro_speaker import PyroSpeaker
 OBJECT = "naive"
 MOST_CONNECTIONS = 4_000
 
+STORED = "the value stored as"
+
 Task = tuple[int, str, Any]
 
 
@@ -88,11 +90,9 @@ class TaskManager:
         return self._data[label]
 
 
-class Shared:
-    """Stands for a stored value among a task's arguments."""
-
-    def __init__(self, label: str) -> None:
-        self.label = label
+def stored(label: str) -> tuple[str, str]:
+    """What stands for a stored value among a task's arguments."""
+    return STORED, label
 
 
 def packed(value: Any) -> bytes:
@@ -110,11 +110,12 @@ def work(port: int) -> None:
     with Pyro5.api.Proxy(f"PYRO:{OBJECT}@127.0.0.1:{port}") as manager:
 
         def argument(value: Any) -> Any:
-            if not isinstance(value, Shared):
+            if not (isinstance(value, tuple) and value[0] == STORED):
                 return value
-            if value.label not in kept:
-                kept[value.label] = unpacked(manager.retrieveData(value.label))
-            return kept[value.label]
+            label = value[1]
+            if label not in kept:
+                kept[label] = unpacked(manager.retrieveData(label))
+            return kept[label]
 
         while True:
             number, tag, parameters = manager.getAnyTask()

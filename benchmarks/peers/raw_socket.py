@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from benchmarks.peers import Arguments, BrokerPeer
-from benchmarks.peers.beanstalkd import shares
 from benchmarks.peers.raw_broker import PIECE, Frames, frame
 from benchmarks.stage import connected, free_port, wait_for_line, wait_for_port
+from benchmarks.swarm import shares
 
 MODULE = "benchmarks.peers.raw_broker"
 GATHERED = 131_072
@@ -20,7 +20,9 @@ GATHERED = 131_072
 class OneByOne(BrokerPeer):
     name = "socket"
     title = "raw sockets (a floor)"
-    how = "frames over TCP, a broker of one thread that moves them and promises nothing; a worker has one task"
+    how = (
+        "frames over TCP, a broker of one thread that moves them and promises nothing; a worker has one task"
+    )
     environment = "base"
     workloads = frozenset({"w1", "w2", "w4", "w6"})
     credit: ClassVar[int] = 1

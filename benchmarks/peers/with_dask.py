@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -21,6 +22,7 @@ as_completed in batches; map: client.map(batch_size=1000); shared data: scatter(
     workloads = frozenset({"w1", "w2", "w3", "w4", "w5", "w7", "map"})
 
     def start_broker(self) -> None:
+        os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"  # what we kill, it need not tell
         from distributed import Client
 
         self._port = free_port()
@@ -31,7 +33,7 @@ as_completed in batches; map: client.map(batch_size=1000); shared data: scatter(
     def _run_broker(self) -> None:
         self._broker = self.stage.start(
             sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1",
-            "--port", self._port, "--no-dashboard", "--no-jupyter", "--no-show",
+            "--port", self._port, "--no-dashboard", "--no-jupyter",
         )  # fmt: skip
         wait_for_port(self._port)
 

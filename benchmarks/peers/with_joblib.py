@@ -12,8 +12,10 @@ from benchmarks.peers import Arguments, Peer
 class Joblib(Peer):
     name = "joblib"
     title = "joblib (loky)"
-    how = "Parallel(return_as='generator_unordered') for all tasks at once: it sizes its batches by itself and \
+    how = (
+        "Parallel(return_as='generator_unordered') for all tasks at once: it sizes its batches by itself and \
 has no call for one task of many, so it has no W1; shared data: its memory maps"
+    )
     environment = "joblib"
     distributions = ("joblib",)
     workloads = frozenset({"w2", "w3", "map"})

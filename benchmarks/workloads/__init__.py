@@ -41,15 +41,19 @@ class Workload:
 
     Attributes:
         figures: names and units; a name that ends with "@" stands for several, with a number behind.
-        most_rounds: more rounds than these are not done: it takes long, and says enough.
-        limit_s: after how long a trial is ended.
+        has_team: it finds a system with workers that have run something; such workloads share one
+            trial, since starting takes longer than many of them.
+        rounds, rounds_of_others: more are not done, of us and of the others: they take long, and say enough.
+        limit_s: after how long it is ended.
     """
 
     name: str
     title: str
     code: str
     figures: dict[str, str]
-    most_rounds: int = 100
+    has_team: bool = False
+    rounds: int = 100
+    rounds_of_others: int = 100
     limit_s: float = 60.0
 
     def run(self, trial: Trial) -> None:
@@ -65,36 +69,43 @@ WORKLOADS = {
             title="no-op tasks, a submit for each, all answers collected; 2 workers",
             code="speed:many",
             figures={"rate": "tasks/s", "cpu": "µs of CPU a task"},
+            has_team=True,
         ),
         Workload(
             name="w2",
             title="one no-op task at a time",
             code="speed:one_at_a_time",
             figures={"p50": "ms", "p99": "ms"},
+            has_team=True,
         ),
         Workload(
             name="map",
             title="no-op tasks by the call that batches them by itself",
             code="speed:mapped",
             figures={"rate": "tasks/s"},
+            has_team=True,
         ),
         Workload(
             name="w3",
             title="arrays there and back; tasks that share an array of 50 MB",
             code="arrays:arrays",
             figures={"1 MB": "MB/s", "10 MB": "MB/s", "shared": "tasks/s"},
+            has_team=True,
         ),
         Workload(
             name="w4",
             title="many waiting no-op tasks, then two workers",
             code="brokers:waiting",
-            figures={"bytes": "bytes a task in the broker", "drain": "tasks/s"},
+            figures={"waiting": "tasks", "bytes": "bytes a task in the broker", "drain": "tasks/s"},
+            rounds=3,
+            rounds_of_others=1,
         ),
         Workload(
             name="w5",
             title="1,000 tasks of 4 ms, a worker is killed in the middle",
             code="deaths:of_a_worker",
             figures={"answers": "of 1,000", "twice": "tasks", "again": "ms"},
+            rounds_of_others=2,
         ),
         Workload(
             name="w6",
@@ -106,6 +117,8 @@ WORKLOADS = {
                 "memory@": "kB a worker in the broker",
                 "threads@": "threads in the broker",
             },
+            rounds=3,
+            rounds_of_others=1,
             limit_s=90.0,
         ),
         Workload(
@@ -113,6 +126,8 @@ WORKLOADS = {
             title="10,000 tasks of 1 ms, the broker is killed in the middle and started again a second later",
             code="deaths:of_the_broker",
             figures={"answers": "of 10,000", "twice": "tasks", "goes on": "s"},
+            rounds=3,
+            rounds_of_others=1,
         ),
         Workload(
             name="plain",
@@ -124,8 +139,12 @@ WORKLOADS = {
             name="idle",
             title="a minute with nothing to do",
             code="idle:nothing_to_do",
-            figures={"broker": "ms of CPU", "supervisor and 2 workers": "ms of CPU", "waiting master": "ms of CPU"},
-            most_rounds=1,
+            figures={
+                "broker": "ms of CPU",
+                "supervisor and 2 workers": "ms of CPU",
+                "waiting master": "ms of CPU",
+            },
+            rounds=1,
             limit_s=120.0,
         ),
     )

@@ -12,14 +12,14 @@ from benchmarks.peers import BrokerPeer
 from benchmarks.workloads import WORKERS, TimeUp, Trial, at_most, no_ops, suitable_count
 
 MOST_WAITING = 200_000
-SUBMIT_S = 4.0
+SUBMIT_S = 3.0
 SETTLE_S = 0.5
-DRAIN_S = 2.0
-WAKES = 100
+DRAIN_S = 1.5
+WAKES = 60
 IDLE = (2, 100, 500, 2_000)
 IDLE_PILOT = 100
 IDLE_TASKS = 10_000
-IDLE_TARGET_S = 1.5
+IDLE_TARGET_S = 1.0
 
 
 def waiting(trial: Trial) -> None:

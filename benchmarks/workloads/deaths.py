@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.peers import BrokerPeer
+from benchmarks.stage import wait_until
 from benchmarks.workloads import WORKERS, TimeUp, Trial, at_most, warm_up
 
+BEGIN_S = 30.0
 SILENCE_S = 5.0
 """When nothing has come for so long, nothing will."""
 
@@ -40,6 +42,10 @@ class Log:
         begun = (line.split() for line in self.path.read_text().splitlines())
         return [Begun(int(number), int(pid), float(at)) for number, pid, at in begun]
 
+    def wait_for(self, count: int) -> None:
+        """Wait until so many tasks have begun."""
+        wait_until(lambda: self.path.read_bytes().count(b"\n") >= count, BEGIN_S, f"{count} tasks have begun")
+
     def ran_twice(self) -> int:
         return sum(count > 1 for count in Counter(line.number for line in self.lines()).values())
 
@@ -51,7 +57,7 @@ def of_a_worker(trial: Trial) -> None:
     warm_up(trial)
     values = trial.peer.submit_at_risk("logged", [(n, duration_s, str(log.path)) for n in range(count)])
     arrived: set[int] = set()
-    take(values, arrived, count // 3)
+    log.wait_for(count // 3)
     killed, killed_at = kill_a_worker(log, duration_s)
     take(values, arrived, count)
     trial.report("answers", len(arrived))
@@ -95,7 +101,7 @@ def of_the_broker(trial: Trial) -> None:
     values = peer.submit_at_risk("logged", [(n, 0.001, str(log.path)) for n in range(count)])
     peer.add_workers(WORKERS)
     arrived: set[int] = set()
-    take(values, arrived, count // 10)
+    log.wait_for(count // 10)
     peer.kill_broker()
     time.sleep(PAUSE_S)
     back_at = time.time()

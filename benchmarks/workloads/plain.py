@@ -21,14 +21,14 @@ def by_plain_proxies(trial: Trial) -> None:
     for masters, processes in ((1, 1), (16, PROCESSES)):
         name = f"{masters} master" + "s" * (masters > 1)
         with at_most(30):
-            trial.report(name, rate(trial.stage, peer.plain_address(), masters // processes, processes, seconds))
+            trial.report(
+                name, rate(trial.stage, peer.plain_address(), masters // processes, processes, seconds)
+            )
 
 
 def rate(stage: Stage, address: str, threads: int, processes: int, seconds: float) -> float:
     """Answers a second of so many processes with so many masters each."""
-    running = [
-        stage.start_python(CLIENTS, address, "master", threads, seconds) for _ in range(processes)
-    ]
+    running = [stage.start_python(CLIENTS, address, "master", threads, seconds) for _ in range(processes)]
     for each in running:
         wait_for_line(each, b"ready")
     for each in running:

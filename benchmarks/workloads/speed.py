@@ -7,20 +7,18 @@ import time
 
 import psutil
 
-from benchmarks.workloads import WORKERS, Trial, at_most, no_ops, suitable_count, warm_up
+from benchmarks.workloads import Trial, at_most, no_ops, suitable_count
 
 PILOT = 500
-TARGET_S = 1.0
+TARGET_S = 0.7
 MOST = 30_000
-MOST_MAPPED = 300_000
+MOST_MAPPED = 1_000_000
 MOST_CALLS = 1_000
 
 
 def many(trial: Trial) -> None:
-    trial.peer.start(WORKERS)
-    warm_up(trial)
     no_ops(trial, 100)
-    count = 1_000 if trial.quick else suitable_count(no_ops(trial, PILOT), PILOT, TARGET_S, MOST)
+    count = suitable_count(no_ops(trial, PILOT), PILOT, target_s(trial), MOST)
     before = cpu_s()
     taken = no_ops(trial, count)
     trial.report("rate", count / taken)
@@ -28,10 +26,8 @@ def many(trial: Trial) -> None:
 
 
 def one_at_a_time(trial: Trial) -> None:
-    trial.peer.start(WORKERS)
-    warm_up(trial)
     taken: list[float] = []
-    until = time.perf_counter() + (0.2 if trial.quick else 1.5)
+    until = time.perf_counter() + (0.2 if trial.quick else 1.0)
     with at_most(20):
         while len(taken) < MOST_CALLS and (time.perf_counter() < until or len(taken) < 20):
             began = time.perf_counter()
@@ -44,19 +40,21 @@ def one_at_a_time(trial: Trial) -> None:
 
 
 def mapped(trial: Trial) -> None:
-    trial.peer.start(WORKERS)
-    warm_up(trial)
-
     def run(count: int) -> float:
         began = time.perf_counter()
         total = sum(trial.peer.map_noop(range(count)))
         assert total == count * (count - 1) // 2, "wrong answers"
         return time.perf_counter() - began
 
-    pilot = 4 * PILOT
-    run(pilot)  # what sizes its batches by itself has learned now
-    count = 4_000 if trial.quick else suitable_count(run(pilot), pilot, TARGET_S, MOST_MAPPED)
+    learned = suitable_count(run(PILOT), PILOT, target_s(trial), MOST_MAPPED)
+    # The first run was for what sizes its batches by itself; after the second it is at its best.
+    count = suitable_count(run(learned), learned, target_s(trial), MOST_MAPPED)
     trial.report("rate", count / run(count))
+
+
+def target_s(trial: Trial) -> float:
+    """About how long what is measured ought to take."""
+    return 0.1 if trial.quick else TARGET_S
 
 
 def cpu_s() -> float:

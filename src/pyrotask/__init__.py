@@ -3,6 +3,9 @@
 TaskManager     the reference API, in this process or as a Pyro object
 Server          serves a TaskManager under a label
 connect         a proxy for the TaskManager of a label or address
+Executor        a `concurrent.futures.Executor`, on this machine or on many
+AsyncClient     the same in an event loop
+as_completed    futures as they are done, with a progress bar if wanted
 Session         submits tasks to a broker and gets futures, over any trouble in between
 handler         marks a function as the handler of a tag, for workers
 Settings        bounds and periods
@@ -18,6 +21,9 @@ from typing import TYPE_CHECKING
 from pyrotask.errors import PyrotaskError, TaskManagerTermination, TaskRaisedException
 
 if TYPE_CHECKING:
+    from pyrotask.client.aio import AsyncClient
+    from pyrotask.client.executor import Executor
+    from pyrotask.client.progress import as_completed
     from pyrotask.client.session import Session
     from pyrotask.config import Settings
     from pyrotask.remote.proxy import connect
@@ -28,6 +34,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncClient",
+    "Executor",
     "PyrotaskError",
     "Server",
     "Session",
@@ -36,16 +44,20 @@ __all__ = [
     "TaskManagerTermination",
     "TaskRaisedException",
     "__version__",
+    "as_completed",
     "connect",
     "handler",
 ]
 
 # Loaded at first use: a worker's module that imports `handler` does not need the server.
 _HOMES = {
+    "AsyncClient": "pyrotask.client.aio",
+    "Executor": "pyrotask.client.executor",
     "Server": "pyrotask.remote.server",
     "Session": "pyrotask.client.session",
     "Settings": "pyrotask.config",
     "TaskManager": "pyrotask.taskmanager",
+    "as_completed": "pyrotask.client.progress",
     "connect": "pyrotask.remote.proxy",
     "handler": "pyrotask.worker.handlers",
 }

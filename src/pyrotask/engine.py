@@ -19,16 +19,16 @@ import logging
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 from pyrotask.callers import Caller
 from pyrotask.clock import Clock
 from pyrotask.core.machine import Machine, Parked, Step
-from pyrotask.core.model import Answer, ConnectionId, Lease, Limits, Nanoseconds
+from pyrotask.core.model import Answer, ConnectionId, Lease, Limits, Nanoseconds, NewTask, Payload
 from pyrotask.core.state import DurableState
 from pyrotask.errors import BrokerBroken, PyrotaskError, QueueFull
-from pyrotask.journal import Journal, Ticket
+from pyrotask.journal import PLENTY_BYTES, Journal, Ticket
 from pyrotask.watchdog import Watchdog
 
 log = logging.getLogger("pyrotask.engine")
@@ -215,20 +215,22 @@ class _RoomyMachine(Machine):
         super().__init__(limits, state)
         self._journal = journal
 
-    def submit(self, *args: Any, **kwargs: Any) -> Step:
+    def submit(self, now: Nanoseconds, tag: str, payload: Payload, **kwargs: Any) -> Step:
         """Take a task on, if there is room."""
-        self._check_room()
-        return super().submit(*args, **kwargs)
+        self._check_room([payload])
+        return super().submit(now, tag, payload, **kwargs)
 
-    def submit_many(self, *args: Any, **kwargs: Any) -> Step:
+    def submit_many(self, now: Nanoseconds, items: Sequence[NewTask], **kwargs: Any) -> Step:
         """Take all these tasks on, if there is room."""
-        self._check_room()
-        return super().submit_many(*args, **kwargs)
+        self._check_room(item.payload for item in items)
+        return super().submit_many(now, items, **kwargs)
 
-    def _check_room(self) -> None:
+    def _check_room(self, payloads: Iterable[Payload]) -> None:
         if self.state.terminated:
             return  # that is what the machine will say
-        if not self._journal.has_room:
+        room = self._journal.room_bytes
+        # Adding up every size takes a while, and most of the time there is plenty.
+        if room <= 0 or (room < PLENTY_BYTES and sum(payload.nbytes for payload in payloads) > room):
             raise QueueFull(
                 "the disk of the journal is almost full, and what is left is kept for the answers to the "
                 "tasks that wait: make room there, and submit again"

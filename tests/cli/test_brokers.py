@@ -182,6 +182,32 @@ def test_list_tells_who_answers(server: Server, documents: Documents) -> None:
     assert broker["pid"] == os.getpid()
 
 
+def test_a_terminated_broker_is_told_with_what_keeps_it(house: House, lines: Lines) -> None:
+    house.submit(count=2)
+    house.succeed()
+    house.submit()
+    house.take()
+    house.client.call("terminate")
+    rest = [
+        "pi is terminated: it takes no new tasks, and keeps its label until it has ended",
+        "  still running: 1; their results are taken",
+        "  not collected: 2, by `pyrotask results pi --session friday --save FOLDER`",
+        f"  to end it now, and give that up: `kill {os.getpid()}`",
+    ]
+
+    assert lines("list")[-len(rest) - 1 : -1] == rest
+    assert lines("status", "pi")[-len(rest) :] == rest
+    assert lines("stop", "pi")[1:] == rest[1:]
+
+
+def test_answers_that_belong_to_everybody_are_told_too(house: House, lines: Lines) -> None:
+    house.server.task_manager.addTaskRequest("sqrt", (2.0,))
+    house.succeed()
+    house.client.call("terminate")
+
+    assert "  not collected by others: 1; `pyrotask tasks pi` lists them" in lines("status")
+
+
 def test_list_tells_who_does_not(server: Server, documents: Documents) -> None:
     ConnectionFile(
         label="dead", host="127.0.0.1", port=free_port(), pid=1, hostname="here", lineage="x",

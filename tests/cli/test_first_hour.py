@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import socket
 import subprocess
@@ -62,6 +63,45 @@ def test_a_label_far_from_any_is_no_guess(server: Server, capsys: pytest.Capture
     assert "Did you mean" not in refusal(capsys, "status", "pi")
 
 
+@pytest.mark.parametrize("command", ["serve", "status", "worker", "stop", "tasks", "cancel"])
+def test_an_empty_label(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, ""]) == 2
+    assert capsys.readouterr().err == (
+        "pyrotask: a label cannot be empty: name it after the computation, for example; as in "
+        f"`pyrotask {command} pi`\n"
+    )
+
+
+@pytest.mark.parametrize("host", ["nonsense.invalid", "192.0.2.1"])
+def test_an_address_that_is_not_ours(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "pi", "--host", host, "--insecure"]) == 2
+    text = capsys.readouterr().err
+    assert f"--host {host} is no address of this machine" in text
+    assert "--host 0.0.0.0" in text
+
+
+def test_a_key_file_that_is_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["serve", "pi", "--key-file", str(tmp_path)]) == 2
+    assert f"`--key-file {tmp_path / 'pyrotask.key'}`" in capsys.readouterr().err
+
+
+def test_a_journal_that_is_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "pi").touch()
+    assert main(["serve", "pi", "--journal", str(tmp_path / "pi")]) == 2
+    assert f"`--journal {tmp_path / 'pi.journal'}`" in capsys.readouterr().err
+
+
+def test_the_key_of_another_broker(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    key, other = tmp_path / "pi.key", tmp_path / "other.key"
+    with (
+        Server(label="other", name_server="off", key_file=other),
+        Server(label="pi", name_server="off", key_file=key) as server,
+    ):
+        text = refusal(capsys, "status", server.address, "--key-file", str(other))
+    assert "key" in text
+    assert "`pyrotask list`" in text
+
+
 def test_no_label_and_several_brokers(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     with Server(label="my atoms", name_server="off"):
         text = refusal(capsys, "status")
@@ -107,7 +147,27 @@ def test_a_module_that_is_not_there(server: Server) -> None:
     assert result.code == 1
     assert "module 'my_tsaks' was not found" in result.err
     assert "--module path/to/my_tasks.py" in result.err
-    assert "Traceback" not in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_mistyped_module_is_told_once_however_many_children_there_are(server: Server) -> None:
+    with commands.Running("worker", "molecules", "-n", "4", "--module", "my_tsaks", "--json") as worker:
+        result = worker.end()
+    assert result.code == 1
+    assert result.err.count("my_tsaks' was not found") == 1
+    assert result.err.count("\n") == 1
+    # None was started again: what is not there will not come by waiting.
+    assert sum(json.loads(line)["event"] == "started" for line in result.out.splitlines()) == 4
+
+
+def test_a_module_that_cannot_be_imported(server: Server, tmp_path: Path) -> None:
+    module = tmp_path / "half_done.py"
+    module.write_text("import nothing_there\n")
+    result = commands.run("worker", "molecules", "-n", "2", "--module", str(module))
+    assert result.code == 1
+    assert "pip install nothing_there`" in result.err
+    assert result.err.count("\n") == 1
+    assert "exit code" not in result.out
 
 
 def test_a_module_without_a_handler(server: Server) -> None:

@@ -57,7 +57,6 @@ def test_help_loads_nothing_that_is_slow(arguments: str) -> None:
         ["sreve"],
         ["serve"],
         ["serve", "pi", "--port", "70000"],
-        ["worker", "pi"],
         ["worker", "pi", "--module", "m", "-n", "0"],
         ["worker", "pi", "--module", "m", "--period", "-1"],
         ["demo", "--tasks", "many"],

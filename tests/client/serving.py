@@ -100,12 +100,12 @@ class ThreadWorker(HandWorker):
     def _result(self, task: int, tag: str, attempt: int, wire: list[Any]) -> list[Any]:
         parameters = decode(Payload(wire[0], tuple(wire[1])))
         try:
-            value = self._handlers[tag](*parameters)
+            value = encode(self._handlers[tag](*parameters))
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its answer
             failure = encode_error(error)
             told = [_wire(failure.error), failure.traceback, list(failure.type_names), failure.message]
             return [task, attempt, "error", *told]
-        return [task, attempt, "value", _wire(encode(value))]
+        return [task, attempt, "value", _wire(value)]
 
 
 def _wire(payload: Payload) -> list[Any]:

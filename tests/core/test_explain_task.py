@@ -154,6 +154,15 @@ def test_a_failure_tells_its_cause_and_its_message(world: World, session: Sessio
     assert told(world, task)[0] == "it failed (raised): bad luck"
 
 
+def test_a_failure_tells_only_the_first_line_since_the_rest_stands_in_its_story(world: World) -> None:
+    task = world.submit(options=Options(max_crashes=1))
+    process = world.register(kind=Kind.WORKER)
+    world.take(process=process)
+    world.do(world.machine.child_exited(world.now, process, {task: 1}, "exit code 3; last lines:\nno memory"))
+
+    assert told(world, task)[0] == "it failed (crashed): exit code 3; last lines:"
+
+
 def test_a_cancelled_task_tells_why(world: World) -> None:
     task = world.submit()
     world.do(world.machine.cancel(world.now, task, "enough"))
@@ -170,7 +179,7 @@ def test_a_task_with_a_key_says_that_it_stays(world: World, session: SessionId) 
     assert told(world, task) == [
         "it succeeded",
         f"its answer is with session {session}, which has ended",
-        "its answer waits to be collected by session 's'",
+        "its answer waits to be collected by session 's2'",
         "it stays for its key, 'k', until it is forgotten",
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyrotask.core.model import SessionId
-from pyrotask.core.session_info import SessionInfo, sessions
+from pyrotask.core.session_info import SessionInfo, sessions, to_collect
 from tests.core.test_sessions import collect, park, restart
 from tests.core.world import VALUE, World
 
@@ -96,6 +96,22 @@ def test_a_restart_remembers_it(world: World) -> None:
     restart(world)
 
     assert info(world, session) == before
+
+
+def test_what_is_only_kept_is_not_to_be_collected(world: World) -> None:
+    session = open_named(world, "a")
+    world.run(session=session, key="k")
+    failed = world.submit(session=session)
+    world.take()
+    world.fail(failed)
+    world.run("of everybody")
+    assert to_collect(world.machine) == 3
+    collect(world, session)
+    assert to_collect(world.machine) == 3
+    collect(world, session, taken_over=2)
+
+    assert to_collect(world.machine) == 1
+    assert world.state(failed) is not None
 
 
 def test_it_tells_whether_somebody_waits_in_it(world: World) -> None:

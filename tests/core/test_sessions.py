@@ -486,3 +486,44 @@ def test_a_collect_that_arrives_late_does_not_displace_the_one_over_a_newer_conn
     assert isinstance(world.do(step), Refused)
     task = world.run(session=session)
     assert [one.answer.task for one in world.answers["new"]] == [task]
+
+
+def test_no_two_open_sessions_have_the_same_name(world: World) -> None:
+    step = world.machine.sessions.open(world.now, "mine")
+    first = world.do(step)
+    with pytest.raises(Refused, match=f"session {first} is named 'mine'"):
+        world.machine.sessions.open(world.now, "mine")
+    world.do(world.machine.sessions.end(world.now, first))
+
+    assert world.do(world.machine.sessions.open(world.now, "mine")) != first
+
+
+def test_two_that_wait_in_a_session_are_both_told_of_its_end(world: World, session: SessionId) -> None:
+    world.park_for_answer("one", session=session)
+    gone = world.park_for_answer("gone", session=session)
+    world.park_for_answer("two", session=session)
+    world.machine.withdraw(world.now, gone)
+    world.do(world.machine.sessions.end(world.now, session))
+
+    assert {caller: type(answer) for caller, answer in world.answers.items()} == {
+        "one": SessionExpired,
+        "two": SessionExpired,
+    }
+
+
+def test_the_end_of_a_session_leaves_the_tasks_of_others_alone(world: World, session: SessionId) -> None:
+    other = world.open_session()
+    tasks = [world.submit(), world.submit(session=other), world.submit(session=other, key="k")]
+    world.submit(session=session)
+    world.do(world.machine.sessions.end(world.now, session))
+
+    assert list(world.machine.state.tasks) == tasks
+
+
+def test_a_keyed_answer_that_was_taken_over_outlives_its_session(world: World, session: SessionId) -> None:
+    task = world.run(session=session, key="k")
+    collect(world, session)
+    collect(world, session, taken_over=1)
+    world.do(world.machine.sessions.end(world.now, session))
+
+    assert world.state(task) is State.SUCCEEDED

@@ -142,7 +142,9 @@ class World:
         return reply.want
 
     def open_session(self) -> SessionId:
-        return SessionId(self.do(self.machine.sessions.open(self.now, "s")))
+        state = self.machine.state
+        name = f"s{state.next_session}" if "s" in state.names else "s"
+        return SessionId(self.do(self.machine.sessions.open(self.now, name)))
 
     # --- looking --------------------------------------------------------------------------
 

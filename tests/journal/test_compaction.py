@@ -106,6 +106,34 @@ def test_a_helper_that_fails_is_reported_and_costs_nothing(
     assert not compaction.is_running
 
 
+def test_a_helper_that_fails_again_waits_longer_and_says_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = threading.Event()
+    compaction = Compaction(Folder(tmp_path / "nothing here"), ended.set, due_bytes=10)
+    due_at = []
+    for _ in range(3):
+        ended.clear()
+        compaction.start(7)
+        assert ended.wait(WAIT_S)
+        compaction.collect()
+        due_at.append(next(size for size in (10, 20, 40, 80) if compaction.is_due(size)))
+
+    assert due_at == [10, 20, 40]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_the_size_is_known_without_asking_the_disk(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "journal").journal
+    fill(journal, 0, 100)
+    known = journal.size
+    for file in (tmp_path / "journal").glob("*.log"):
+        file.unlink()
+
+    assert journal.size == known > 100 * 2 * 100  # each task's parameters and its value
+    journal.close()
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there is nothing here to block it with")
 def test_a_helper_does_not_outlive_its_broker(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "mark")  # reading it takes for ever

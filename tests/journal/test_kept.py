@@ -1,7 +1,10 @@
 """Journals of older versions, kept as files: they must stay readable for ever.
 
-`kept/version-1` was made by ``python -m tests.journal.test_kept``, which is not run again: when a
-format changes, its last journal is kept beside the others, under a number of its own.
+Each was made by ``python -m tests.journal.test_kept VERSION``, which is not run again for it: when a
+format changes, its first journal is kept beside the others, under a number of its own.
+
+    version-1   without files for large values
+    version-2   with them
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any
 import pytest
 
 from pyrotask.core import events as e
+from pyrotask.core.blocks import Block
 from pyrotask.core.model import (
     DEFAULT_OPTIONS,
     Cause,
@@ -28,10 +32,11 @@ from pyrotask.core.model import (
     SessionId,
     TaskNumber,
 )
+from pyrotask.journal.blocks import blocks_of
 from pyrotask.journal.codec import NUMBERS
 from pyrotask.journal.export import export
 from pyrotask.journal.folder import Folder
-from pyrotask.journal.recovery import fold
+from pyrotask.journal.recovery import fold, prove_blocks
 from pyrotask.journal.repair import compact
 from tests.journal.lives import life, write
 
@@ -72,6 +77,14 @@ def test_a_kept_journal_still_makes_a_state(version: str, tmp_path: Path) -> Non
     folder = opened_copy(version, tmp_path)
 
     assert fold(folder).position == kept_lines(version)[-1]["position"]
+
+
+def test_large_values_that_were_kept_can_be_read(tmp_path: Path) -> None:
+    folder = opened_copy("version-2", tmp_path)
+    folded = fold(folder)
+
+    assert b"a large value" in [block.read() for block in blocks_of(folded.state)]
+    prove_blocks(folder, folded)
 
 
 def test_the_first_version_has_every_event_of_then() -> None:
@@ -128,7 +141,7 @@ def one_of_each() -> list[e.Event]:
         e.TaskFailed(16, n[3], "no input"),
         e.ResultDelivered(n[3]),
         e.TaskForgotten(n[3]),
-        e.DataStored((("x", value), ("y", value))),
+        e.DataStored((("x", value), ("y", Payload("plain", (Block(b"a large value"),))))),
         e.DataDeleted("x"),
         e.ProcessUnregistered(process),
         e.ProcessRegistered(17, ProcessId(901), Kind.PLAIN, None, ""),

@@ -59,7 +59,7 @@ def write_until_killed(path: Path, policy: Policy, after_s: float) -> int:
 def check(path: Path, acknowledged: int) -> None:
     """Each label has the number of the last event that stored it, and the last are there."""
     folded = fold(Folder(path))
-    stored = sorted(int(value.buffers[0]) for value in folded.state.data.values())
+    stored = sorted(int(value.read()[0]) for value in folded.state.data.values())
 
     assert folded.position >= acknowledged
     assert stored == list(range(folded.position - LABELS + 1, folded.position + 1))

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pyrotask.core import events as e
+from pyrotask.core.blocks import BLOCK_BYTES
+from pyrotask.core.model import Payload
 from pyrotask.journal import Journal, MemoryJournal, Policy, open_journal
 
 WAIT_S = 60.0
@@ -122,6 +124,23 @@ def test_a_healthy_journal_never_calls_on_broken(journal: Journal) -> None:
 
 def test_there_is_room(journal: Journal) -> None:
     assert journal.has_room
+    assert journal.room_bytes > 0
+
+
+def test_a_large_value_can_be_read_before_and_after_it_is_durable(journal: Journal) -> None:
+    value = Payload("plain", (b"x" * BLOCK_BYTES,)).in_blocks()
+    ticket = journal.append([e.DataStored((("large", value),))])
+
+    assert value.read() == (b"x" * BLOCK_BYTES,)
+    journal.wait(ticket)
+    assert value.read() == (b"x" * BLOCK_BYTES,)
+
+
+def test_a_large_value_leaves_the_memory_where_the_journal_says_so(journal: Journal) -> None:
+    value = Payload("plain", (b"x" * BLOCK_BYTES,)).in_blocks()
+    journal.wait(journal.append([e.DataStored((("large", value),))]))
+
+    assert value.bytes_away == (BLOCK_BYTES if journal.keeps_blocks else 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,23 +1,30 @@
 """A full disk, and one that fails: nobody is answered wrongly.
 
-Both are real, and of a process of its own: the full one is a small file system in memory, the
-failing one a limit that the system sets to the size of a file.
+All are real. The full one is a small file system in memory; the failing ones are a limit that the
+system sets to the size of a file, and a descriptor that it cannot sync.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import queue
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pyrotask import TaskManager
+from pyrotask.config import Settings
+from pyrotask.errors import BrokerBroken
+
 STORY = """
 import logging, resource, sys, threading
 from pathlib import Path
 from pyrotask.core import events as e
+from pyrotask.core.blocks import Block
 from pyrotask.core.model import Payload
 from pyrotask.errors import BrokerBroken
 from pyrotask.journal import Policy, open_journal
@@ -25,6 +32,7 @@ from pyrotask.journal import Policy, open_journal
 WAIT_S = 60.0
 folder = Path(sys.argv[1])
 policy = Policy(sys.argv[2])
+buffer_of = {"small": bytes, "large": lambda size: Block(bytes(size))}[sys.argv[3]]
 
 class Told(logging.Handler):
     def __init__(self):
@@ -37,7 +45,7 @@ told = Told()
 logging.getLogger("pyrotask.journal").addHandler(told)
 
 def stored(number, size):
-    return [e.DataStored(((str(number), Payload("plain", (bytes(size),))),))]
+    return [e.DataStored(((str(number), Payload("plain", (buffer_of(size),))),))]
 
 def reopened():
     opened = open_journal(folder / "journal", policy, reserve_bytes=0)
@@ -47,7 +55,7 @@ def reopened():
 
 FILL = """
 filler = folder / "filler"
-filler.write_bytes(bytes(3_000_000))
+filler.write_bytes(bytes(5_000_000))
 journal = open_journal(folder / "journal", policy, reserve_bytes=1_000_000).journal
 assert journal.has_room
 durable = past_reserve = 0
@@ -94,6 +102,69 @@ else:
     raise AssertionError("it was acknowledged")
 filler.unlink()
 assert list(reopened().data)[:durable] == [*map(str, range(durable))]
+""",
+}
+
+BROKER = """
+from pyrotask import TaskManager
+from pyrotask.config import Settings
+from pyrotask.errors import QueueFull
+
+settings = Settings(journal_policy=policy.value, journal_reserve_bytes=1_000_000)
+nbytes = {"small": 3000, "large": 10_000}[sys.argv[3]]
+manager = TaskManager(settings, journal=folder / "journal")
+manager.addTaskRequest("first", ())
+filler = folder / "filler"
+filler.write_bytes(bytes(5_000_000))
+tasks, refused = 1, None
+while refused is None:
+    try:
+        manager.addTaskRequest("a", bytes(nbytes))
+        tasks += 1
+    except QueueFull as error:
+        refused = str(error)
+"""
+
+BROKERS = {
+    "a_broker_refuses_new_tasks_and_says_why": """
+assert "make room there, and submit again" in refused
+assert tasks > 50
+""",
+    "a_broker_goes_on_with_what_it_has": """
+for _ in range(50):
+    task_id, _, _ = manager.getAnyTask()
+    manager.returnTask(task_id)
+    task_id, _, _ = manager.getAnyTask()
+    manager.storeResult(task_id, bytes(nbytes))
+    assert manager.getAnyResult()[0] == task_id
+""",
+    "a_broker_takes_new_tasks_on_when_there_is_room_and_has_lost_none": """
+filler.unlink()
+while refused is not None:
+    try:
+        manager.addTaskRequest("a", bytes(nbytes))
+        refused = None
+    except QueueFull:
+        told.event.wait(0.01)
+manager.close()
+with TaskManager(settings, journal=folder / "journal") as again:
+    assert sum(again.numberOfTasks()[0].values()) == tasks + 1
+""",
+    "a_broker_refuses_one_task_that_is_larger_than_the_room_that_is_left": """
+filler.unlink()
+while refused is not None:
+    try:
+        manager.addTaskRequest("a", b"")
+        refused = None
+    except QueueFull:
+        told.event.wait(0.01)
+try:
+    manager.addTaskRequest("a", bytes(6_000_000))
+except QueueFull:
+    pass
+else:
+    raise AssertionError("it was taken on")
+manager.addTaskRequest("a", b"")
 """,
 }
 
@@ -147,6 +218,8 @@ assert list(reopened().data)[:durable] == [*map(str, range(durable))]
 }
 
 POLICIES = ("always", "interval")
+VALUES = ("small", "large")
+"""In the log, and in files of their own."""
 
 
 @functools.cache
@@ -167,20 +240,62 @@ def run(command: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+STORIES = {name: FILL + story for name, story in FULL.items()} | {
+    name: BROKER + story for name, story in BROKERS.items()
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("values", VALUES)
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("promise", FULL)
-def test_on_a_full_disk(promise: str, policy: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("promise", STORIES)
+def test_on_a_full_disk(promise: str, policy: str, values: str, tmp_path: Path) -> None:
     if not own_mounts():
         pytest.skip("this system does not let us mount a small disk")
-    mount = 'mount -t tmpfs -o size=6m none "$0" && exec "$@"'
-    script = STORY + FILL + FULL[promise]
-    run(
-        [*own_mounts(), "sh", "-c", mount, str(tmp_path), sys.executable, "-c", script, str(tmp_path), policy]
-    )
+    mount = 'mount -t tmpfs -o size=8m none "$0" && exec "$@"'
+    script = STORY + STORIES[promise]
+    story = [sys.executable, "-c", script, str(tmp_path), policy, values]
+    run([*own_mounts(), "sh", "-c", mount, str(tmp_path), *story])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="files have no limit here")
+@pytest.mark.parametrize("values", VALUES)
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("promise", FAILING)
-def test_on_a_failing_disk(promise: str, policy: str, tmp_path: Path) -> None:
-    run([sys.executable, "-c", STORY + FAIL + FAILING[promise], str(tmp_path), policy])
+def test_on_a_failing_disk(promise: str, policy: str, values: str, tmp_path: Path) -> None:
+    run([sys.executable, "-c", STORY + FAIL + FAILING[promise], str(tmp_path), policy, values])
+
+
+def fail_to_sync(path: Path) -> None:
+    """From now on, what this process writes to the file goes nowhere, and a sync of it fails."""
+    nowhere = os.open("/dev/null", os.O_RDWR)
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if link.readlink() == path:
+                os.dup2(nowhere, int(link.name))
+    os.close(nowhere)
+
+
+FAILED_SYNCS = {"a log": ("interval", "*.log"), "a file of large values": ("always", "*.blocks")}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells which files are open")
+@pytest.mark.parametrize("what", FAILED_SYNCS)
+def test_a_failed_sync_stops_the_broker(what: str, tmp_path: Path) -> None:
+    policy, pattern = FAILED_SYNCS[what]
+    settings = Settings(journal_policy=policy, journal_interval_s=0.01)
+    manager = TaskManager(settings, journal=tmp_path / "journal")
+    manager.addTaskRequest("a", (bytes(10_000),))
+    told: queue.SimpleQueue[BrokerBroken] = queue.SimpleQueue()
+    manager.broker.engine.on_broken(told.put)
+    (file,) = (tmp_path / "journal").glob(pattern)
+    fail_to_sync(file)
+    with contextlib.suppress(BrokerBroken):  # with the weaker policy, it is told only afterwards
+        manager.addTaskRequest("a", (bytes(10_000),))
+
+    assert "cannot be written any more: OSError(22" in str(told.get(timeout=60))
+    with pytest.raises(BrokerBroken, match="The broker has stopped; look after the disk"):
+        manager.numberOfTasks()
+    manager.close()
+    with TaskManager(settings, journal=tmp_path / "journal") as again:
+        assert again.numberOfTasks()[0] == {"a": 1}

@@ -172,25 +172,34 @@ def test_launched_slaves_die_with_a_master_that_is_killed(tmp_path: Path) -> Non
         assert not alive, gone
 
 
+DYING = """
+    import os, signal
+    from pyrotask.masterslave import MasterProcess, SlaveProcess, TaskRaisedException, runJob
+
+    class Master(MasterProcess):
+        def run(self):
+            self.requestTask("die")
+            self.retrieveResult()
+
+    class Slave(SlaveProcess):
+        def do_die(self):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    runJob("dying", Master, Slave, launch_slaves=1)
+"""
+
+
 def test_a_launched_slave_that_dies_is_told(tmp_path: Path) -> None:
-    text = """
-        import os, signal
-        from pyrotask.masterslave import MasterProcess, SlaveProcess, TaskRaisedException, runJob
-
-        class Master(MasterProcess):
-            def run(self):
-                self.requestTask("die")
-                self.retrieveResult()
-
-        class Slave(SlaveProcess):
-            def do_die(self):
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        runJob("dying", Master, Slave, launch_slaves=1)
-    """
-    with script(tmp_path, "job.py", text, PYROTASK_EXPLAIN_AFTER_S="0.3") as running:
+    with script(tmp_path, "job.py", DYING, PYROTASK_EXPLAIN_AFTER_S="0.3") as running:
         running.wait_for("was killed by signal 9 (SIGKILL)")
         running.wait_for("1 task tagged die waits; no worker is registered")
+
+
+def test_a_launched_slave_that_dies_leaves_no_zombie(tmp_path: Path) -> None:
+    with script(tmp_path, "job.py", DYING) as running:
+        running.wait_for("was killed by signal 9 (SIGKILL)")
+        assert running.process.poll() is None
+        until(lambda: not psutil.Process(running.pid).children())
 
 
 # --- masters without a class --------------------------------------------------------------------------

@@ -322,6 +322,18 @@ def test_the_task_of_a_killed_slave_is_back_at_once(
     assert re.search(r"slave process \d+ died while running sleep_0, attempt 1", trouble.story[0].detail)
 
 
+def test_a_shutdown_does_not_wait_for_a_slave_that_was_killed(
+    make_master: MakeMaster, tmp_path: Path
+) -> None:
+    master = make_master()
+    with slave_of(master, tmp_path) as victim:
+        master.requestTask("sleep", 1000)
+        victim.wait_for("sleeping")
+        victim.send(signal.SIGKILL)
+        master.shutdown()
+    assert master.task_manager.numberOfTasks() == ({"sleep": 1}, {"sleep": 0}, {"sleep": 0})
+
+
 def test_a_task_that_kills_its_slaves_ends(make_master: MakeMaster, tmp_path: Path) -> None:
     master = make_master(max_crashes=2)
     master.requestTask("die")

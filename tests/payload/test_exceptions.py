@@ -57,6 +57,6 @@ def test_an_exception_travels_without_its_traceback_and_cause() -> None:
 
 def test_a_built_in_exception_of_a_newer_python_arrives_as_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = encode_plain(ValueError("x"))
-    newer = encoded._replace(buffers=(encoded.buffers[0].replace(b"ValueError", b"NovelError"),))
+    newer = encoded._replace(buffers=(encoded.read()[0].replace(b"ValueError", b"NovelError"),))
     copy = decode(newer)
     assert (type(copy), copy.remote_type, str(copy)) == (RuntimeError, "NovelError", "NovelError('x',)")

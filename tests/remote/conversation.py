@@ -1,10 +1,10 @@
 """Conversations between clients and a broker, byte by byte: to record them, and to hold them again.
 
-    python -m tests.remote.conversation tests/remote/kept/wire-1.jsonl
+    python -m tests.remote.conversation 2
 
-records `STORY` with the library as it is: once for each version of the interface, when that is
-new. A kept conversation is never recorded again: it shows what clients of that version say, and
-what they were answered. A file has a line for each message and its answer::
+records the `story` of that version with the library as it is: once for each version of the
+interface, before the first release that speaks it. Then the file never changes: it shows what clients
+of that version say, and what they were answered. A file has a line for each message and its answer::
 
     {"who": connection, "what": for people, "sent": message, "received": answer}
 
@@ -13,10 +13,10 @@ with the messages, Pyro's header and all, in base64.
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +45,10 @@ ALL_OPTIONS = {
     "plain_answer": True,
 }
 
-STORY: Sequence[tuple[str, str, list[Any]]] = [
+Said = tuple[str, str, list[Any]]
+"""Over which connection, which call, and its arguments."""
+
+BEGINNING: Sequence[Said] = [
     ("supervisor", "hello", []),
     ("supervisor", "register_node", [5.0, "host"]),
     ("worker", "hello", []),
@@ -60,11 +63,12 @@ STORY: Sequence[tuple[str, str, list[Any]]] = [
     ("client", "submit", [1, 2, 1, [["cbrt", VALUE, {"inputs": [1]}], ["exp", VALUE, {"delay_s": 3600}]]]),
     ("client", "submit", [9, 1, 0, [["sqrt", VALUE]]]),
     ("supervisor", "beat", [0, [0, 8]]),
-    ("worker", "exchange", [0, [], None, 3, 0]),
-    ("worker", "exchange", [0, [[0, 1, "value", VALUE], [1, 1, "release", "returned"]], None, 0, 0]),
+    ("worker", "exchange", [0, [], None, 1, 0]),
+    ("worker", "exchange", [0, [[0, 1, "value", VALUE]], None, 1, 0]),
+    ("worker", "exchange", [0, [[1, 1, "release", "returned"]], None, 0, 0]),
     ("worker", "exchange", [0, [[4, 1, "value", VALUE]], ["sqrt"], 1, 0.0]),
     ("worker", "resume", [0, [[1, 2]]]),
-    ("other worker", "exchange", [1, [], ["cbrt"], 5, 0]),
+    ("other worker", "exchange", [1, [], ["cbrt"], 1, 0]),
     (
         "other worker",
         "exchange",
@@ -88,6 +92,31 @@ STORY: Sequence[tuple[str, str, list[Any]]] = [
     ("client", "delete_data", ["b"]),
     ("client", "retrieve_data", ["b"]),
     ("client", "status", []),
+]
+
+NEWS: Mapping[int, Sequence[Said]] = {
+    2: [
+        ("client", "submit", [1, 6, 5, [["sqrt", VALUE, {"key": "a"}], ["sqrt", VALUE], ["sqrt", VALUE]]]),
+        ("worker", "exchange", [0, [], ["sqrt"], 1, 0]),
+        ("supervisor", "beat", [0, [0, 8]]),
+        ("client", "cancel", [{"tasks": [5]}, "no time"]),
+        ("supervisor", "beat", [0, [0]]),
+        ("client", "explain", [5]),
+        ("client", "explain", [6]),
+        ("client", "explain", [77]),
+        ("client", "peek", [{"keys": ["a"]}, 10, None]),
+        ("client", "peek", [{"session": 1}]),
+        ("client", "sessions", []),
+        ("client", "sessions", ["mine"]),
+        ("client", "sessions", ["yours"]),
+        ("worker", "exchange", [0, [], ["sqrt"], 1, 0]),
+        ("supervisor", "give_back", [0, [[6, 1], [7, 1]]]),
+        ("client", "tasks", [{"keys": ["a"]}]),
+    ],
+}
+"""What each version after the first has added."""
+
+END: Sequence[Said] = [
     ("supervisor", "child_exited", [0, [[1, 2]], "killed by signal 9 (SIGKILL)"]),
     ("supervisor", "child_exited", [0, [], "again"]),
     ("client", "close_session", [1]),
@@ -98,7 +127,18 @@ STORY: Sequence[tuple[str, str, list[Any]]] = [
     ("supervisor", "unregister_node", [0]),
 ]
 
-GREETING = {"pyrotask": "0.1.0", "wire": 1, "nonce": "00" * 32}
+KEPT = Path(__file__).parent / "kept"
+
+
+def story(version: int) -> list[Said]:
+    """What is said in that version of the interface: every call, with all its shapes."""
+    news = [said for since, added in NEWS.items() if since <= version for said in added]
+    return [*BEGINNING, *news, *END]
+
+
+def kept_in(version: int) -> Path:
+    """Where the conversation of that version is kept."""
+    return KEPT / f"wire-{version}.jsonl"
 
 
 class Exchange(NamedTuple):
@@ -110,14 +150,15 @@ class Exchange(NamedTuple):
     received: bytes
 
 
-def record() -> Iterator[Exchange]:
+def record(version: int) -> Iterator[Exchange]:
     """Tell the story to a new broker."""
+    greeting = {"pyrotask": "0.1.0", "wire": version, "nonce": "00" * 32}
     with serving("kept") as server, ExitStack() as stack:
         clients: dict[str, RawClient] = {}
-        for who, method, args in STORY:
+        for who, method, args in story(version):
             if who not in clients:
                 clients[who] = client = stack.enter_context(RawClient(server, "msgpack", silent=True))
-                said = msgpack.packb({"handshake": GREETING, "object": bulk.OBJECT_ID})
+                said = msgpack.packb({"handshake": greeting, "object": bulk.OBJECT_ID})
                 yield say(client, who, "handshake", client.message(protocol.MSG_CONNECT, said))
             client = clients[who]
             call = msgpack.packb((bulk.OBJECT_ID, method, args, {}))
@@ -138,8 +179,8 @@ def write(path: Path, conversation: Iterator[Exchange]) -> None:
         json.dumps(
             one._asdict()
             | {
-                "sent": base64.b64encode(one.sent).decode(),
-                "received": base64.b64encode(one.received).decode(),
+                "sent": b64encode(one.sent).decode(),
+                "received": b64encode(one.received).decode(),
             }
         )
         for one in conversation
@@ -151,10 +192,10 @@ def read(path: Path) -> list[Exchange]:
     """What is kept in a file."""
     lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     return [
-        Exchange(one["who"], one["what"], base64.b64decode(one["sent"]), base64.b64decode(one["received"]))
-        for one in lines
+        Exchange(one["who"], one["what"], b64decode(one["sent"]), b64decode(one["received"])) for one in lines
     ]
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), record())
+    number = int(sys.argv[1])
+    write(kept_in(number), record(number))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -13,20 +12,18 @@ import pytest
 from pyrotask.remote import bulk, refusals, wire
 from pyrotask.remote.addresses import Address
 from pyrotask.remote.versions import WIRES
-from tests.remote.conversation import STORY, Exchange, read, say
+from tests.remote.conversation import Exchange, kept_in, read, say, story
 from tests.remote.serving import RawClient, serving
-
-KEPT = Path(__file__).parent / "kept"
 
 ITS_OWN = frozenset(
     {"lineage", "version", "python", "wire", "oldest_wire", "started_at", "leased_at", "ended_at", "due_at"}
-    | {"silent_s"}
+    | {"silent_s", "opened_at", "heard_at"}
 )
 """What another broker, at another time, says otherwise; the kinds of it are compared."""
 
 
 def conversation(version: int) -> list[Exchange]:
-    return read(KEPT / f"wire-{version}.jsonl")
+    return read(kept_in(version))
 
 
 VERSIONS = range(WIRES.oldest, WIRES.newest + 1)
@@ -56,11 +53,15 @@ def test_a_broker_of_a_kept_conversation_is_spoken_to(version: int) -> None:
     assert refusals.common_wire(Address("there", 1), value_of(hello)) == version
 
 
-def test_the_kept_conversation_of_the_first_version_has_every_call_of_it() -> None:
-    said = {one.what.partition("(")[0] for one in conversation(1)} - {"handshake"}
-    assert said == {method for _, method, _ in STORY}
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_kept_conversation_has_every_call_of_its_version(version: int) -> None:
+    said = {one.what.partition("(")[0] for one in conversation(version)} - {"handshake"}
+    assert said == {method for _, method, _ in story(version)}
     assert said <= set(bulk.CALLS)
-    assert len(said) == 24
+
+
+def test_the_newest_version_has_every_call_that_there_is() -> None:
+    assert {method for _, method, _ in story(WIRES.newest)} == set(bulk.CALLS)
 
 
 def value_of(one: Exchange) -> Any:

@@ -282,6 +282,17 @@ def test_a_broker_of_a_neighbouring_version_is_spoken_to_in_the_version_that_bot
     assert bulk_to(closing, where).wire == WIRES.newest
 
 
+def test_a_call_that_an_older_broker_does_not_know_is_told_with_the_command_to_type(
+    closing: ExitStack,
+) -> None:
+    hello = {"wire": 1, "version": "0.0.9", "lineage": "x", "label": "run 7"}
+    proxy = bulk_to(closing, serve_stranger(closing, bulk.OBJECT_ID, {"hello": lambda self: hello}))
+    with pytest.raises(
+        VersionMismatch, match=r"\(interface 1\), and cannot peek: .*`pip install -U pyrotask`"
+    ):
+        proxy.call("peek", {})
+
+
 def test_a_broker_that_says_no_hello_is_refused_as_another_version(closing: ExitStack) -> None:
     where = serve_stranger(closing, bulk.OBJECT_ID, {"status": lambda self: None})
     with pytest.raises(VersionMismatch, match="pip install -U pyrotask"):

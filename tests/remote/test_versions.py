@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from pyrotask.remote import versions
+from pyrotask.remote.proxy import BulkProxy
 from pyrotask.remote.versions import WireRange, python_warning, range_told
+from pyrotask.worker.begun import Number
+from pyrotask.worker.reporter import Reporter
+from tests.remote.serving import LONG_S, serving
 
 
 @pytest.mark.parametrize(
@@ -48,3 +55,26 @@ def test_another_python_is_told_with_both_and_what_works_and_what_to_type() -> N
         "`python3.13 -m venv",
     ):
         assert part in text
+
+
+def test_a_supervisor_beats_at_a_broker_of_the_first_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "WIRES", WireRange(1, 1))
+    errors: list[Exception] = []
+    beats = threading.Semaphore(0)
+
+    def alive() -> list[Number]:
+        beats.release()
+        return []
+
+    with serving() as server:
+        broker = BulkProxy(server.address)
+        reporter = Reporter(
+            broker, 0.1, "here", alive=alive, registered=lambda _: None, given_up=errors.append, patience_s=1
+        )
+        reporter.start()
+        for _ in range(3):  # when the third begins, the second has been answered
+            assert beats.acquire(timeout=LONG_S)
+        assert broker.wire == 1
+        assert not reporter.can_give_back
+        reporter.finish(LONG_S)
+    assert errors == []

@@ -51,7 +51,7 @@ class SessionMaster(Actor):
         """The broker knows that we have the deliveries up to this one."""
         self._received: list[list[Any]] = []
         self._link: Link | None = None
-        self._stored = 0
+        self._stored = self._others = 0
         self.stored = 0
         """The newest value under our label that the broker has acknowledged."""
         self.is_done = False
@@ -102,6 +102,8 @@ class SessionMaster(Actor):
 
     def _connect(self) -> Story:
         link = yield self.world.network.connect()
+        if self.loop.chance(0.3):
+            yield from self._open_another(link)
         session = yield link.call("open_session", self.name)
         self.world.witness.saw("session", session, self.name)
         if self._session is not None and session != self._session:
@@ -109,6 +111,14 @@ class SessionMaster(Actor):
                 raise LawBrokenError(f"session {self._session} of {self.name} is gone: it is {session} now")
             self._begin_anew()
         self._session, self._link = session, link
+
+    def _open_another(self, link: Link) -> Story:
+        """A session for something else, which is over soon."""
+        self._others += 1
+        name = f"{self.name}, other {self._others}"
+        other = yield link.call("open_session", name)
+        self.world.witness.saw("session", other, name)
+        yield link.call("close_session", other)
 
     def _act(self) -> Story:
         random = self.loop.random

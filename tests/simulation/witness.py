@@ -67,7 +67,7 @@ class Witness:
         for event in events:
             if isinstance(event, e.TaskLeased):
                 self._leased(event)
-            elif isinstance(event, e.TaskRaised):
+            elif isinstance(event, (e.TaskRaised, e.TaskReleased)):
                 self._ended_by_hand(event, call)
                 self._holders.pop(event.task, None)
             elif isinstance(event, e.TaskRetried):
@@ -90,20 +90,19 @@ class Witness:
             raise LawBrokenError(f"task {event.task} has two holders")
         self._holders[event.task] = (event.process, event.attempt)
 
-    def _ended_by_hand(self, event: e.TaskRaised, call: tuple[Any, ...]) -> None:
+    def _ended_by_hand(self, event: e.TaskRaised | e.TaskReleased, call: tuple[Any, ...]) -> None:
         holder = self._holders.get(event.task)
-        if call[0] != "exchange" or holder is None:
+        if not call or call[0] != "exchange" or holder is None:
             return
-        attempts = [result[1] for result in call[2] if result[0] == event.task and result[2] == "error"]
+        attempts = [result[1] for result in call[2] if result[0] == event.task and result[2] != "value"]
         if holder[1] not in attempts or holder[0] != call[1]:
             raise LawBrokenError(
-                f"a failure of task {event.task} was taken from process {call[1]}, attempts {attempts}; "
+                f"an end of task {event.task} was taken from process {call[1]}, attempts {attempts}; "
                 f"process {holder[0]} held it, as attempt {holder[1]}"
             )
 
 
 _ENDS_OF_LEASES = (
-    e.TaskReleased,
     e.TaskCrashed,
     e.TaskLost,
     e.TimeLimitReached,

@@ -50,6 +50,8 @@ class Supervisor(Actor):
                     self.node = node
                 if self.reports:
                     yield from self._report(link)
+                elif self.loop.chance(0.2):
+                    self._recall()
                 else:
                     alive = [c.process for c in self.children if c.process is not None and c.is_heard]
                     yield link.call("beat", self.node, alive)
@@ -64,6 +66,12 @@ class Supervisor(Actor):
         with contextlib.suppress(UnknownProcess, NotHolder):  # it is known
             yield link.call(*self.reports[0])
         self.reports.popleft()
+
+    def _recall(self) -> None:
+        """Take what a child has not begun out of its hands, as when it is long at something else."""
+        child = self.loop.random.choice(self.children)
+        if child.is_alive and (attempts := child.be_recalled()):
+            self.reports.append(("give_back", self.node, attempts))
 
     def child_died(self, child: Child) -> None:
         """The operating system says so."""
@@ -97,6 +105,13 @@ class Child(Actor):
         running = [self._running[:2]] if self._running is not None else []
         return [result[:2] for result in self._results] + running
 
+    def be_recalled(self) -> list[list[int]]:
+        """What is in the queue is not its own any more: it will say so too."""
+        attempts = [[task[0], task[2]] for task in self._queue]
+        self._queue.clear()
+        self._recalled += [[*attempt, "release", "not begun"] for attempt in attempts]
+        return attempts
+
     def start(self) -> None:
         """A new process."""
         if not self.is_alive:
@@ -107,6 +122,7 @@ class Child(Actor):
         self.process: int | None = None
         self._queue: deque[list[Any]] = deque()
         self._results: list[list[Any]] = []
+        self._recalled: list[list[Any]] = []
         self._running: list[Any] | None = None
         self._works: dict[tuple[int, int], str] = {}
 
@@ -155,6 +171,7 @@ class Child(Actor):
 
     def _resume(self) -> Story:
         link = yield self.world.network.connect()
+        self._recalled.clear()
         if self.process is not None:
             held = [result[:2] for result in self._results] + [[task[0], task[2]] for task in self._queue]
             if not (yield link.call("resume", self.process, held)):
@@ -177,11 +194,12 @@ class Child(Actor):
         if self.process is None:
             return
         assert self._link is not None
-        results = list(self._results)
+        results, recalled = list(self._results), list(self._recalled)
         patience_s = 0 if results or self._queue else self.loop.random.choice((0, 0.5, 2.0))
         room = self._prefetch - len(self._queue)
-        reply = yield self._link.call("exchange", self.process, results, None, room, patience_s)
+        reply = yield self._link.call("exchange", self.process, results + recalled, None, room, patience_s)
         self._results.clear()
+        self._recalled = [one for one in self._recalled if one not in recalled]
         refused = {task for task, _ in reply["refused"]}
         for result in results:
             if result[2] == "value" and result[0] not in refused:

@@ -1,10 +1,15 @@
-"""The defects of the original module that a task manager can have: one test each."""
+"""The defects of the original module that a task manager can have: one test each.
+
+``tests/test_original_defects.py`` names the tests for the others.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
+from pyrotask.errors import UnknownProcess
 from tests.taskmanager.houses import Background, House, ask, eventually, in_background, parked, refusal
 
 
@@ -83,6 +88,21 @@ def test_a_watchdog_that_accepts_the_ping_of_a_dead_process(tm: Any) -> None:
     eventually(lambda: tm.numberOfActiveProcesses() == 0)
     assert tm.ping(process) is False
     assert tm.numberOfActiveProcesses() == 0
+
+
+def test_a_watchdog_that_reads_a_dict_outside_its_lock(local: House) -> None:
+    tm = local.client()
+
+    def come_and_go() -> None:
+        for _ in range(200):
+            with contextlib.suppress(UnknownProcess):
+                tm.unregisterProcess(tm.registerProcess(0.001))
+            tm.registerProcess(0.001)
+
+    busy = [Background(come_and_go) for _ in range(4)]
+    for one in busy:
+        one.result()
+    eventually(lambda: tm.numberOfActiveProcesses() == 0)
 
 
 def test_everybody_is_woken_on_every_add(local: House) -> None:

@@ -50,6 +50,10 @@ def do_hold_gil(port, seconds):
 def do_exit(code):
     os._exit(code)
 
+def do_complain_and_exit(text):
+    print(text, file=sys.stderr)
+    os._exit(1)
+
 def do_large(size):
     return bytes(size)
 

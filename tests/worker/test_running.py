@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -125,3 +126,21 @@ def test_a_result_that_no_message_can_carry_becomes_an_error_that_says_what_to_d
     assert result.failure is not None
     assert "5,000 bytes" in result.failure.message
     assert "max_message_bytes" in result.failure.message
+
+
+def test_an_async_handler_runs_to_its_end() -> None:
+    async def twice(x: int) -> int:
+        await asyncio.sleep(0)
+        return 2 * x
+
+    assert value_of(run(twice, (4,))) == 8
+
+
+def test_what_an_async_handler_raises_is_its_answer() -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("no such atom")
+
+    failure = failure_of(run(fail))
+    assert failure.message == "ValueError: no such atom"
+    assert "in fail" in failure.traceback

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    from pyrotask.cli.options import UsageError
+    from pyrotask.cli.options import UsageError, check_labels
     from pyrotask.cli.output import Output
     from pyrotask.cli.parser import parse
     from pyrotask.errors import PyrotaskError
@@ -41,6 +41,7 @@ def _main(argv: Sequence[str] | None) -> int:
     args = parse(argv)
     output = Output(json=args.json, quiet=args.quiet)
     try:
+        check_labels(args)
         code: int = args.run(args, output)
         sys.stdout.flush()
     except UsageError as error:

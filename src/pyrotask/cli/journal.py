@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyrotask.cli.output import Output
+from pyrotask.cli.progress import reading
 
 if TYPE_CHECKING:
     from pyrotask.journal.recovery import Folded
@@ -55,30 +56,33 @@ def _check(args: argparse.Namespace, output: Output) -> int:
     from pyrotask.journal.recovery import fold, prove_blocks
 
     folder = Folder(args.journal)
-    folded = fold(folder)
+    with reading(output, args.journal):
+        folded = fold(folder)
     prove_blocks(folder, folded)
     output.document({"whole": True, **_facts(folded), "bytes": folder.size()})
     output.say(f"{args.journal} is whole. {_sentence(folded)}")
     return 0
 
 
-def _export(args: argparse.Namespace, _output: Output) -> int:
+def _export(args: argparse.Namespace, output: Output) -> int:
     from pyrotask.journal.export import export
     from pyrotask.journal.folder import Folder
     from pyrotask.journal.recovery import require
 
     folder = Folder(args.journal)
     require(folder)
-    for line in export(folder, payloads=not args.no_payloads):
-        if not args.quiet:
-            print(json.dumps(line))
+    with reading(output, args.journal):
+        for line in export(folder, payloads=not args.no_payloads):
+            if not args.quiet:
+                print(json.dumps(line))
     return 0
 
 
 def _compact(args: argparse.Namespace, output: Output) -> int:
     from pyrotask.journal.repair import compact
 
-    done = compact(args.journal, accept_loss=args.accept_loss)
+    with reading(output, args.journal):
+        done = compact(args.journal, accept_loss=args.accept_loss)
     kept = None if done.kept is None else str(done.kept)
     output.document(
         {
@@ -94,8 +98,8 @@ def _compact(args: argparse.Namespace, output: Output) -> int:
             output.warn(f"{done.folded.damage}")
         if done.lost_values:
             output.warn(
-                f"{done.lost_values} large values could not be read: tasks that need them were cancelled, results "
-                "count as lost with their worker"
+                f"{done.lost_values} large values could not be read: tasks that need them were cancelled, "
+                "results count as lost with their worker"
             )
         output.say(f"what is lost is lost; the damaged files are in {kept}")
     output.say(f"{args.journal}: {done.bytes_before:,} bytes before, {done.bytes_after:,} now")

@@ -7,8 +7,9 @@ import dataclasses
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pyrotask.cli.ended import rest_of
 from pyrotask.cli.options import add_connecting, settings_of
 from pyrotask.cli.output import Output, duration
 
@@ -57,7 +58,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
     settings = settings_of(args)
     entries, name_server = _entries(settings)
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        entries = list(threads.map(lambda entry: _tried(entry, settings), entries))
+        tried = list(threads.map(lambda entry: _tried(entry, settings), entries))
+    entries = [entry for entry, _ in tried]
     output.document(
         {
             "brokers": [dataclasses.asdict(entry) for entry in entries],
@@ -71,12 +73,14 @@ def run(args: argparse.Namespace, output: Output) -> int:
     else:
         columns = ("label", "address", "state", "up", "process", "key file", "found in")
         output.table(columns, [_row(entry, time.time()) for entry in entries])
+        for status in [status for _, status in tried if status is not None]:
+            output.say("\n".join(rest_of(status, settings)))
     output.say(f"name server: {name_server}")
     return 0
 
 
 def _row(entry: Entry, now: float) -> tuple[object, ...]:
-    started_at = entry.started_at if entry.state == "answers" else None
+    started_at = entry.started_at if entry.state in {"answers", "terminated"} else None
     return (
         entry.label,
         entry.address,
@@ -126,12 +130,16 @@ def _entries(settings: Settings) -> tuple[list[Entry], str]:
     return entries, f"answers, and knows {len(names)} of them"
 
 
-def _tried(entry: Entry, settings: Settings) -> Entry:
+def _tried(entry: Entry, settings: Settings) -> tuple[Entry, dict[str, Any] | None]:
+    """Return the entry with its state; and, of a terminated broker, its status."""
     from pyrotask.errors import AuthenticationFailed, ConnectError, KeyRequired, VersionMismatch
     from pyrotask.remote.proxy import BulkProxy
 
+    status = None
     try:
-        BulkProxy(entry.where, settings).close()
+        with BulkProxy(entry.where, settings) as proxy:
+            if proxy.call("hello").get("terminated"):
+                status = proxy.call("status")
     except (AuthenticationFailed, KeyRequired):
         state = "asks for a key"
     except VersionMismatch:
@@ -139,5 +147,5 @@ def _tried(entry: Entry, settings: Settings) -> Entry:
     except (ConnectError, OSError):
         state = "no answer"
     else:
-        state = "answers"
-    return dataclasses.replace(entry, state=state)
+        state = "answers" if status is None else "terminated"
+    return dataclasses.replace(entry, state=state), status

@@ -26,6 +26,25 @@ def add_connecting(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--name-server", metavar="HOST[:PORT]", help="the Pyro name server to ask")
 
 
+def check_labels(args: argparse.Namespace) -> None:
+    """See that the label that was given, if one was, can be one.
+
+    Raises:
+        UsageError: it cannot; the text says why, and what to type.
+    """
+    from pyrotask.remote.labels import checked_label
+
+    for name in ("label", "broker"):
+        given = getattr(args, name, None)
+        if given is None:
+            continue
+        try:
+            checked_label(given)
+        except ValueError as error:
+            example = "explain sqrt_17 pi" if args.command == "explain" else f"{args.command} pi"
+            raise UsageError(f"{error}; as in `pyrotask {example}`") from error
+
+
 def positive(text: str) -> int:
     """Parse a whole number of at least 1, as argparse's ``type``."""
     number = int(text) if text.isascii() and text.isdigit() else 0

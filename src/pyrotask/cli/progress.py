@@ -10,6 +10,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 Show = Callable[[int], None]
 """Called with how much is done by now; cheap, so as often as one likes."""
+
+MB = 1_000_000
 
 BAR_AFTER_S = 0.5
 LINE_EVERY_S = 5.0
@@ -47,6 +50,31 @@ def progress(
             bar.close()
     else:
         yield _Lines(what, total, clock).show
+
+
+@contextlib.contextmanager
+def reading(
+    output: Output, journal: Path | None, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[None]:
+    """Show how far it is when this thread reads the journal in that folder; None: there is none."""
+    if journal is None or not output.for_people:
+        yield
+        return
+    from pyrotask.journal.folder import Folder
+    from pyrotask.journal.watching import watched
+
+    total_mb = Folder(journal).bytes_to_read() // MB
+    shown_mb = -1
+    with progress(output, "MB of the journal read", total_mb, clock=clock) as show:
+
+        def on_read(read: int) -> None:
+            nonlocal shown_mb
+            if read // MB != shown_mb:
+                shown_mb = read // MB
+                show(shown_mb)
+
+        with watched(on_read):
+            yield
 
 
 class _Bar:

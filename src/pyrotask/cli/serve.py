@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 from pyrotask.cli.options import UsageError, settings_of
 from pyrotask.cli.output import Output
+from pyrotask.cli.progress import reading
 from pyrotask.cli.signals import arriving
+from pyrotask.core.session_info import to_collect
 
 if TYPE_CHECKING:
     from pyrotask.config import Settings
@@ -90,21 +92,23 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Serve. Blocks until the broker is stopped."""
     settings, mode = _settings(args)
     args.host = args.host or settings.host
+    _check_places(args, settings)
     from pyrotask.remote.os_sockets import allow_many_sockets
     from pyrotask.remote.server import Server
 
     allow_many_sockets()
     with arriving(signal.SIGINT, signal.SIGTERM) as arrived:
-        server = Server(
-            label=args.label,
-            host=args.host,
-            port=args.port,
-            settings=settings,
-            key_file=args.key_file,
-            insecure=args.insecure,
-            name_server=mode,
-            journal=settings.journal,
-        )
+        with reading(output, settings.journal):
+            server = Server(
+                label=args.label,
+                host=args.host,
+                port=args.port,
+                settings=settings,
+                key_file=args.key_file,
+                insecure=args.insecure,
+                name_server=mode,
+                journal=settings.journal,
+            )
         server.on_broken(arrived.put)
         with server:
             _tell_started(server, args, output)
@@ -141,6 +145,29 @@ def _settings(args: argparse.Namespace) -> tuple[Settings, NameServerUse]:
         raise UsageError(f"--name-server is one of {modes}, or HOST[:PORT]: {error}") from error
 
 
+def _check_places(args: argparse.Namespace, settings: Settings) -> None:
+    """See that the address is one of this machine, and that files and folders are what they should be.
+
+    Raises:
+        UsageError: one is not; the text says what to type.
+    """
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(args.host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.bind(place)
+    except OSError as error:
+        raise UsageError(
+            f"--host {args.host} is no address of this machine ({error.strerror}): leave it out for this "
+            "machine only, or use --host 0.0.0.0 for all its addresses"
+        ) from error
+    if args.key_file is not None and args.key_file.is_dir():
+        name = shlex.quote(str(args.key_file / "pyrotask.key"))
+        raise UsageError(f"--key-file {args.key_file} is a folder: name a file, as in `--key-file {name}`")
+    if settings.journal is not None and settings.journal.exists() and not settings.journal.is_dir():
+        name = shlex.quote(f"{settings.journal}.journal")
+        raise UsageError(f"--journal {settings.journal} is no folder: name one, as in `--journal {name}`")
+
+
 # --- waiting ----------------------------------------------------------------------------------
 
 
@@ -172,9 +199,9 @@ def _is_terminated(manager: TaskManager) -> bool:
 
 
 def _is_left(manager: TaskManager) -> bool:
-    """Tell whether tasks run, or results wait to be collected."""
-    _, running, finished = manager.numberOfTasks()
-    return any(running.values()) or any(finished.values())
+    """Tell whether tasks run, or results wait to be collected. What is only kept does not count."""
+    _, running, _ = manager.numberOfTasks()
+    return any(running.values()) or manager.broker.call(lambda machine, _now: to_collect(machine)) > 0
 
 
 def _why(end: object) -> str:

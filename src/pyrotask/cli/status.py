@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from pyrotask.cli.ended import rest_of
 from pyrotask.cli.hints import broker_of
 from pyrotask.cli.options import add_connecting, seconds, settings_of
 from pyrotask.cli.output import Output, duration
@@ -49,7 +50,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Print the status, once or again and again."""
-    proxy = broker_of(args, settings_of(args))
+    settings = settings_of(args)
+    proxy = broker_of(args, settings)
     try:
         while True:
             status = proxy.call("status")
@@ -57,6 +59,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
                 output.say(CLEAR)
             output.document(status)
             show(status, output)
+            if status["terminated"]:
+                output.say()
+                output.say("\n".join(rest_of(status, settings)))
             if args.watch is None:
                 return 0
             time.sleep(args.watch)
@@ -94,7 +99,11 @@ def show(status: Mapping[str, Any], output: Output) -> None:
         output.say("\nwhy tasks wait:")
         for sentence in status["explanations"]:
             output.say(f"  {sentence}")
-    if any(tasks["waiting"].values()) and not any(p["kind"] == "worker" for p in status["processes"]):
+    if (
+        any(tasks["waiting"].values())
+        and not status["terminated"]
+        and not any(p["kind"] == "worker" for p in status["processes"])
+    ):
         output.say(f"  start a worker: pyrotask worker {shlex.quote(status['label'])} -n 2 --module MODULE")
 
 

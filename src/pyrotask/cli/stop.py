@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
+from pyrotask.cli.ended import rest_of
 from pyrotask.cli.hints import with_near_labels
 from pyrotask.cli.options import add_connecting, settings_of
 from pyrotask.cli.output import Output
@@ -41,8 +42,12 @@ def run(args: argparse.Namespace, output: Output) -> int:
     finally:
         proxy.close()
     label, tasks = before["label"], {state: sum(by_tag.values()) for state, by_tag in before["tasks"].items()}
+    tasks["to_collect"] = before["to_collect"]
     already = before["terminated"]
     output.say(f"{label} {'was terminated already' if already else 'is terminated'}{_rest(tasks)}")
+    if already:
+        for line in list(rest_of(before, settings))[1:]:
+            output.say(line)
     output.document({"label": label, "already": already, **tasks})
     return 0
 
@@ -51,5 +56,5 @@ def _rest(tasks: Mapping[str, int]) -> str:
     """Say what there was at that moment."""
     return (
         f"; tasks: {tasks['waiting']} waiting, {tasks['running']} running, "
-        f"{tasks['finished']} not collected yet"
+        f"{tasks['to_collect']} not collected yet"
     )

@@ -1,6 +1,12 @@
 """Our own client: tasks in, futures out, and each answer exactly once.
 
-    session      `Session`: what a program uses; it holds the threads below together
+    aio          `AsyncClient`: an executor for programs with an event loop
+    executor     `Executor`: the standard library's interface, over a session
+    mapping      one `Executor.map`: items -> chunks that size themselves -> results in order
+    progress     how far a loop over answers has come, for people
+    callables    which functions are at the broker already
+    local        a broker and workers of an Executor's own
+    session      `Session`: submit and collect; it holds the threads below together
     future       what `submit` returns: a `concurrent.futures.Future`
     outcomes     what came over the wire -> a value, or the exception
     ledger       which future waits for which task, and which answers are taken over

@@ -48,6 +48,7 @@ class Link:
         self._settings = settings
         self._stop = threading.Event()
         self._proxy = BulkProxy(where, settings, connect=lineage is None)
+        self._proxy.warn_of_python()
         self.lineage = lineage or self._proxy.lineage
 
     def call(self, method: str, *args: object, timeout_s: float | None = None) -> Any:

@@ -27,7 +27,7 @@ def decoded(outcome: Outcome, tag: str, task: int) -> tuple[Any, BaseException |
     if kind == "value":
         return _value(rest[0])
     if kind == "error":
-        return None, _raised(rest, tag, task)
+        return None, raised(rest, tag, task)
     cause, detail = rest
     return None, _ended(cause, f"task {tag}_{task}: {detail}" if detail else f"task {tag}_{task}")
 
@@ -40,7 +40,8 @@ def _value(wire: list[Any]) -> tuple[Any, BaseException | None]:
         return None, error
 
 
-def _raised(wire: list[Any], tag: str, task: int) -> BaseException:
+def raised(wire: list[Any], tag: str, task: int) -> BaseException:
+    """What a task raised: of the payload, the traceback, the names of its types, and the message."""
     (kind, buffers), traceback, type_names, message = wire
     failure = Failure(Payload(kind, tuple(buffers)), traceback, tuple(type_names), message)
     error = payload.decode_error(failure)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pyrotask.client.future import TaskFuture
     from pyrotask.client.link import Link
     from pyrotask.client.state import State
+    from pyrotask.core.model import Payload
 
 log = logging.getLogger("pyrotask.client")
 
@@ -63,16 +64,27 @@ class Sender:
         """Send whatever there is, until the state says that all is over."""
         try:
             while (work := self._state.next_work(MOST_TASKS, MOST_BYTES)) is not None:
-                futures, cancels = work
-                if cancels:
-                    self._cancel(cancels)
-                if futures:
-                    self._submit(futures)
+                if work.values:
+                    self._store(work.values)
+                if work.cancels:
+                    self._cancel(work.cancels)
+                if work.submits:
+                    self._submit(work.submits)
                 self._state.sent()
+                del work  # while we wait for more, nothing here keeps a future alive
         except Stopped:
             pass
         except BaseException as error:  # noqa: BLE001 - the thread's outermost frame: all who wait are told
             self._state.fail(error)
+
+    # --- values -------------------------------------------------------------------------------
+
+    def _store(self, values: dict[str, Payload]) -> None:
+        for label, value in values.items():
+            try:
+                self._link.call("store_data", {label: [value.format, list(value.buffers)]})
+            except (Refused, TypeError, ValueError) as error:
+                log.warning("%s could not be stored at the broker: %s", label, error)  # its tasks will say so
 
     # --- submitting -----------------------------------------------------------------------------
 

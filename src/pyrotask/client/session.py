@@ -23,7 +23,7 @@ from pyrotask.client.sender import Sender
 from pyrotask.client.state import State
 from pyrotask.config import Settings
 from pyrotask.core.model import Payload
-from pyrotask.errors import PayloadError, PyrotaskError, SessionExpired
+from pyrotask.errors import PayloadError, PyrotaskError, SessionExpired, UnknownLabel
 
 log = logging.getLogger("pyrotask.client")
 
@@ -95,9 +95,32 @@ class Session:
         self._pid = os.getpid()
         self._starting = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._labels: list[str] = []
+        """What we have stored, and is to go with us."""
         self._closing = threading.Lock()
         self._is_closed = False
+        self._is_aborted = False
         atexit.register(self._leave_at_exit)
+
+    @property
+    def where(self) -> str:
+        """The broker's label or address, as it was given."""
+        return self._where
+
+    @property
+    def number(self) -> int:
+        """The session's number at its broker."""
+        return self._session
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a submit would not wait now."""
+        return self._state.has_room()
+
+    @property
+    def pending(self) -> list[TaskFuture]:
+        """The futures that have no answer yet."""
+        return self._state.pending()
 
     def __repr__(self) -> str:
         name = "" if self.name is None else f" {self.name!r}"
@@ -199,6 +222,18 @@ class Session:
             self._start()
         return future
 
+    def store(self, label: str, value: Payload, *, for_good: bool = True) -> None:
+        """Store a value at the broker, as the reference API's ``storeData`` does, before later submits.
+
+        Returns at once. If it is not for good, it is deleted when this session ends.
+        """
+        self._check_process()
+        if not for_good:
+            self._labels.append(label)
+        self._state.store(label, value)
+        if not self._threads:
+            self._start()
+
     # --- answers ------------------------------------------------------------------------------------
 
     def results(self, timeout_s: float | None = None) -> Iterator[Answer]:
@@ -236,7 +271,18 @@ class Session:
         """
         return self._state.wait_until_sent(timeout_s)
 
+    def count_workers(self) -> int:
+        """How many worker processes the broker has now."""
+        self._check_process()
+        with contextlib.closing(Link(self._where, self._settings, self._link.lineage)) as looking:
+            return len(looking.call("status")["processes"])
+
     # --- the end ------------------------------------------------------------------------------------
+
+    def abort(self, error: BaseException) -> None:
+        """End all futures that are not done with this error, and take no more. Then `close` it."""
+        self._is_aborted = True
+        self._state.fail(error)
 
     def close(self) -> None:
         """Leave. Idempotent; takes some seconds at most.
@@ -294,7 +340,7 @@ class Session:
         self._state.close()
         if not ends and not self._state.wait_until_sent(CLOSE_S):
             log.warning("%r: the broker was away, and not all that was submitted has reached it", self)
-        is_over = self._state.error is not None
+        is_over = self._state.error is not None and not self._is_aborted
         self._state.fail(SessionExpired(self._last_words(ends=ends)), cancel=ends)
         self._end_threads()
         if not is_over:
@@ -328,6 +374,9 @@ class Session:
         try:
             if ends:
                 self._link.call_once("close_session", self._session, timeout_s=GOODBYE_S)
+                for label in self._labels:
+                    with contextlib.suppress(UnknownLabel):
+                        self._link.call_once("delete_data", label, timeout_s=GOODBYE_S)
             else:
                 self._link.call_once(
                     "collect", self._session, taken_over, 0, 0, received, timeout_s=GOODBYE_S

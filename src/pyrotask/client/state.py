@@ -44,6 +44,15 @@ class Ask(NamedTuple):
     """Nobody but readers waits: they are to be told when there is nothing left."""
 
 
+class Work(NamedTuple):
+    """What the sender is to do next, in this order."""
+
+    values: dict[str, Payload]
+    """To be stored, by label."""
+    cancels: list[TaskFuture]
+    submits: list[TaskFuture]
+
+
 class _Keyed(NamedTuple):
     future: TaskFuture
     tag: str
@@ -68,6 +77,7 @@ class State:
         self._unsent: deque[TaskFuture] = deque()
         self._unsent_bytes = 0
         self._in_flight: list[TaskFuture] = []
+        self._to_store: dict[str, Payload] = {}
         self._to_cancel: list[TaskFuture] = []
         self._is_sending = False
         """The sender is at work."""
@@ -110,6 +120,23 @@ class State:
             self._work.notify()
         return future
 
+    def has_room(self) -> bool:
+        """Whether `add` would not wait."""
+        with self._lock:
+            return not self._is_too_much()
+
+    def store(self, label: str, value: Payload) -> None:
+        """Have a value stored at the broker before anything that is added later."""
+        with self._lock:
+            self._check()
+            self._to_store[label] = value
+            self._work.notify()
+
+    def pending(self) -> list[TaskFuture]:
+        """All that have no answer yet."""
+        with self._lock:
+            return [*self._unsent, *self._in_flight, *self._ledger.waiting.values()]
+
     def cancelled(self, future: TaskFuture) -> None:
         """It was cancelled just now."""
         with self._lock:
@@ -124,7 +151,7 @@ class State:
         """Whether all was sent that has been added."""
         with self._lock:
             return self._changed.wait_for(
-                lambda: self._error is not None or not (self._unsent or self._to_cancel or self._is_sending),
+                lambda: self._error is not None or not (self._has_work() or self._is_sending),
                 timeout_s,
             )
 
@@ -166,23 +193,22 @@ class State:
 
     # --- for the sender -----------------------------------------------------------------------------
 
-    def next_work(self, most_tasks: int, most_bytes: int) -> tuple[list[TaskFuture], list[TaskFuture]] | None:
-        """Wait for something to send: submits, and cancels, which go first. None: all is over."""
+    def next_work(self, most_tasks: int, most_bytes: int) -> Work | None:
+        """Wait for something to send; None: all is over. Then `sent` must follow."""
         with self._lock:
             self._own_threads.add(threading.get_ident())
-            self._work.wait_for(
-                lambda: self._unsent or self._to_cancel or self._is_closing or self._error is not None
-            )
-            if self._error is not None or not (self._unsent or self._to_cancel):
+            self._work.wait_for(lambda: self._has_work() or self._is_closing or self._error is not None)
+            if self._error is not None or not self._has_work():
                 return None
             self._is_sending = True
             cancels, self._to_cancel = self._to_cancel, []
+            values, self._to_store = self._to_store, {}
             self._in_flight = futures = self._next_batch(most_tasks, most_bytes)
             if futures:
                 self._ledger.sending()
                 self._wanted.notify()
             self._room.notify_all()
-        return futures, cancels
+        return Work(values, cancels, futures)
 
     def numbered(self, futures: Sequence[TaskFuture], numbers: Sequence[int]) -> Iterator[Settled]:
         """The broker has taken these on. Yields those that are answered already, to be settled at once."""
@@ -304,6 +330,9 @@ class State:
         return len(waiting)
 
     # --- inside, under the lock -------------------------------------------------------------------------
+
+    def _has_work(self) -> bool:
+        return bool(self._unsent or self._to_cancel or self._to_store)
 
     def _next_batch(self, most_tasks: int, most_bytes: int) -> list[TaskFuture]:
         batch: list[TaskFuture] = []

@@ -178,9 +178,10 @@ class Endings:
         self._touch_claims(task)
 
     def unsubscribe(self, task: Task, session: SessionId) -> None:
-        """The session has no claim to the answer any more, if it had one."""
+        """The session, which has a claim to the answer, has none any more."""
         place = self._state.place_of(task, session)
-        if place is not None and place.delivery is not Delivery.ACKNOWLEDGED:
+        assert place is not None, task.number
+        if place.delivery is not Delivery.ACKNOWLEDGED:
             self._recorder.record(e.TaskUnsubscribed(task.number, session))
 
     def drop(self, task: Task) -> None:

@@ -113,7 +113,8 @@ def _finished(machine: Machine, task: Task) -> Iterator[str]:
 
 
 def _failure(outcome: Ended) -> str:
-    return f"it failed ({outcome.cause.value})" + (f": {outcome.detail}" if outcome.detail else "")
+    first = outcome.detail.partition("\n")[0]  # the rest stands in its story
+    return f"it failed ({outcome.cause.value})" + (f": {first}" if first else "")
 
 
 def _whereabouts(claim: Place) -> str:

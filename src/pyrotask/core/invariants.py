@@ -201,12 +201,15 @@ def _check_sessions(machine: Machine) -> None:
         _same(f"session {number}: deliveries in order", deliveries, sorted(set(deliveries)))
         _same(f"session {number}: deliveries known", max(deliveries, default=0) < session.next_delivery, True)
         _same(f"session {number}: known", number < state.next_session <= state.reserved_sessions, True)
+        claimed = {t.number for t in state.tasks.values() if state.place_of(t, number) is not None}
+        _same(f"session {number}: claims", set(session.claims), claimed)
         newest = session.next_delivery - 1
         _same(f"session {number}: deliveries reserved", newest < max(1, state.reserved_deliveries), True)
         _same(f"session {number}: old replies", [n for n in session.replies if n <= session.low_water], [])
         mine = [task for task in state.tasks.values() if task.state in UNFINISHED]
         claims = [task for task in mine if state.place_of(task, number) is not None]
         _same(f"session {number}: unfinished", state.unfinished_of(number), len(claims))
+    _same("names", dict(state.names), {session.name: number for number, session in state.sessions.items()})
     keys = {task.keyed.key: number for number, task in state.tasks.items() if task.keyed is not None}
     _same("keys", dict(state.keys), keys)
 
@@ -254,6 +257,8 @@ def _check_presence(machine: Machine) -> None:
             {c.id for c in ways if c.process == number},
         )
     for node, vitals in presence.nodes.items():
+        below = [number for number, process in state.processes.items() if process.node == node]
+        _same(f"children of node {node}", list(vitals.children), below)
         _same(f"connections of node {node}", vitals.connections, {c.id for c in ways if c.node == node})
     for vitals in (*presence.processes.values(), *presence.nodes.values()):
         _same("closed while there is a connection", bool(vitals.connections and vitals.closed_at), False)
@@ -323,5 +328,8 @@ def _check_parking(name: str, parking: Parking, lanes: Lanes) -> None:
         _same(f"{name} want {want.id}: its view is kept", want.view in known, True)
         first = want.view.first()
         _same(f"{name} want {want.id}: what would suit it", first and first.number, None)
+    for session in {want.session for want in parking if want.session is not None}:
+        mine = [want.id for want in parking if session in want.view.groups]
+        _same(f"{name} wants of a session", [want.id for want in parking.of_session(session)], mine)
     for view in known:
         _same(f"{name} wants in a view", view.in_use, in_use[view])

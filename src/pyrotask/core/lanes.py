@@ -172,7 +172,7 @@ class Lanes:
         """The task joins the end of its lane."""
         task.order = self._next_back
         self._next_back += 1
-        lane = self._lane(LaneKey(group, task.tag, priority))
+        lane = self._lane(group, task.tag, priority)
         task.lane, task.prev, task.next = lane, lane.tail, None
         lane.size += 1
         if lane.tail is None:
@@ -187,7 +187,7 @@ class Lanes:
         """The task comes first in its lane, and before all others of its priority."""
         task.order = self._next_front
         self._next_front -= 1
-        lane = self._lane(LaneKey(group, task.tag, priority))
+        lane = self._lane(group, task.tag, priority)
         task.lane, task.prev, task.next = lane, None, lane.head
         lane.size += 1
         if lane.head is None:
@@ -224,7 +224,7 @@ class Lanes:
         """
         order, (_, tag, priority) = task.order, _lane_of(task).key
         self.remove(task)
-        lane = self._lane(LaneKey(group, tag, priority))
+        lane = self._lane(group, tag, priority)
         before, after = lane.tail, None
         while before is not None and before.order > order:
             before, after = before.prev, before
@@ -241,10 +241,12 @@ class Lanes:
         lane.head = task
         self._note_head(lane)
 
-    def _lane(self, key: LaneKey) -> Lane:
-        lane = self._lanes.get(key)
+    def _lane(self, group: Hashable, tag: str, priority: int) -> Lane:
+        # A plain tuple finds its LaneKey, and is made in a third of the time.
+        lane: Lane | None = self._lanes.get((group, tag, priority))  # type: ignore[call-overload]
         if lane is None:
             self._drop_empty_lanes()
+            key = LaneKey(group, tag, priority)
             lane = self._lanes[key] = Lane(key, self._views_over(key))
             self._lanes_of_tag.setdefault(key.tag, {})[key] = lane
         return lane

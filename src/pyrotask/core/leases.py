@@ -69,12 +69,15 @@ class Leases:
         One that has killed a worker is never among innocents; nor is one with a time limit among
         others, since that begins when it is handed out.
         """
+        if count == 1:  # most ask for one, and for one nothing else matters
+            head = view.first()
+            return () if head is None else (self._lease(now, self._endings.task_of(head), process, via),)
         leases: list[Lease] = []
         room_bytes = MOST_BYTES
         while len(leases) < count and (task := view.first()) is not None:
             assert isinstance(task, Task), task.number
             room_bytes -= task.payload.nbytes
-            is_alone = count > 1 and _goes_alone(task)
+            is_alone = _goes_alone(task)
             if leases and (is_alone or room_bytes < 0):
                 break
             leases.append(self._lease(now, task, process, via))

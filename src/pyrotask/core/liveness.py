@@ -32,12 +32,18 @@ class Liveness:
     def admit(self, now: Nanoseconds, process: Process, via: Connection | None) -> None:
         """A process has registered; without a connection it lives in our own process."""
         self._presence.processes[process.id] = Vitals(now, in_process=via is None)
+        self._join_node(process)
         self.called_by(now, process, via)
 
     def expect(self, now: Nanoseconds, process: Process, by: Nanoseconds) -> None:
         """After a restart: it has to be heard by then."""
         self._presence.processes[process.id] = Vitals(now, in_process=False, expected_by=by)
+        self._join_node(process)
         self._watch(process)
+
+    def _join_node(self, process: Process) -> None:
+        if process.node in self._presence.nodes:
+            self._presence.nodes[process.node].children[process.id] = None
 
     def called_by(self, now: Nanoseconds, process: Process, via: Connection | None) -> None:
         """A call names the process: the connection speaks for it from now on."""
@@ -78,6 +84,9 @@ class Liveness:
     def forget(self, number: ProcessId) -> None:
         """The process is gone. Its requests were answered before."""
         vitals = self._presence.processes.pop(number)
+        node = self._state.processes[number].node
+        if node in self._presence.nodes:
+            del self._presence.nodes[node].children[number]
         for connection in vitals.connections:
             self._presence.connections[connection].process = None
         self._deadlines.clear(Key(Due.PROCESS, number))
@@ -107,10 +116,10 @@ class Liveness:
         if via is not None and via.node != number:
             before = via.node
             self._presence.bind_node(via, number, now)
-            self._watch_children(number)
+            self._watch_children(self._presence.nodes[number])
             if before in self._state.nodes:
                 self._watch_node(before)
-                self._watch_children(before)
+                self._watch_children(self._presence.nodes[before])
         self._watch_node(number)
 
     def forget_node(self, number: NodeId) -> None:
@@ -119,17 +128,16 @@ class Liveness:
         for connection in vitals.connections:
             self._presence.connections[connection].node = None
         self._deadlines.clear(Key(Due.NODE, number))
-        self._watch_children(number)
+        self._watch_children(vitals)
 
     def _watch_node(self, number: NodeId) -> None:
         node = self._state.nodes[number]
         self._deadlines.set(Key(Due.NODE, number), self._presence.node_silent_until(node))
 
-    def _watch_children(self, number: NodeId) -> None:
+    def _watch_children(self, node: Vitals) -> None:
         """The way to hear them has changed."""
-        for process in self._state.processes.values():
-            if process.node == number:
-                self._watch(process)
+        for number in node.children:
+            self._watch(self._state.processes[number])
 
     # --- connections --------------------------------------------------------------------------
 
@@ -140,7 +148,7 @@ class Liveness:
             self._watch(self._state.processes[connection.process])
         if connection.node in self._state.nodes:
             self._watch_node(connection.node)
-            self._watch_children(connection.node)
+            self._watch_children(self._presence.nodes[connection.node])
 
     def lose_no_time(self, by: Nanoseconds) -> None:
         """Nobody could be heard for that long: no silence counts for that time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pyrotask.core.model import PICKLE, PLAIN, PUBLIC, NewTask, Payload, Process, Session, Task
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from pyrotask.core.state import DurableState
 
 
+_MOST_NAMED = 20
+"""Processes that an error names."""
+
+
 class Lookup:
     """Finds what a call names, or raises the error that says what to do. Changes nothing."""
 
@@ -37,7 +42,8 @@ class Lookup:
         """A registered process."""
         process = self._state.processes.get(number)
         if process is None:
-            active = ", ".join(map(str, self._state.processes)) or "none"
+            active = ", ".join(map(str, islice(self._state.processes, _MOST_NAMED))) or "none"
+            active += ", ..." if len(self._state.processes) > _MOST_NAMED else ""
             raise UnknownProcess(
                 f"process {number} is not registered (any more); active: {active}. "
                 "Call registerProcess first, and again after a loss"

@@ -568,6 +568,7 @@ class Machine:
         want = self._matching.park(
             self.result_wants, view, caller,
             process=None, via=via, plain_only=plain_only, timeout_at=timeout_at,
+            session=None if session == PUBLIC else session,
         )  # fmt: skip
         return self._recorder.step(Parked(want))
 
@@ -616,7 +617,7 @@ class Machine:
         self, now: Nanoseconds, process: ProcessId | None, connection: ConnectionId | None
     ) -> Connection | None:
         """A sign of life of whoever calls. Returns the way that the call came in."""
-        via = self._lookup.way(connection)
+        via = None if connection is None else self._lookup.way(connection)
         if process is not None:
             self._liveness.called_by(now, self._lookup.process(process), via)
         elif via is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pyrotask.core.deadlines import Due, Key
-from pyrotask.core.model import Lease, Nanoseconds, ProcessId, State, Task, WantId
+from pyrotask.core.model import Lease, Nanoseconds, ProcessId, SessionId, State, Task, WantId
 from pyrotask.core.parking import Parking, Want
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Matching:
         via: Connection | None,
         plain_only: bool,
         timeout_at: Nanoseconds | None,
+        session: SessionId | None = None,
         deliveries: int | None = None,
     ) -> WantId:
         """Hold a request that nothing suits, until something does."""
@@ -62,7 +63,7 @@ class Matching:
         self._next_want += 1
         speaker = via.process if process is None and via is not None else process
         connection = None if via is None else via.id
-        want = Want(number, caller, view, connection, process, speaker, plain_only, deliveries)
+        want = Want(number, caller, view, connection, process, speaker, plain_only, session, deliveries)
         parking.park(want)
         if via is not None:
             via.wants[number] = None

@@ -176,11 +176,11 @@ class Membership:
     def resume(self, now: Nanoseconds) -> None:
         """After a replay: nobody is connected yet, everybody is expected, work goes on."""
         grace, factor = self._limits.recovery_grace_ns, self._limits.liveness_factor
-        for process in self._state.processes.values():
-            by = now + max(grace, factor * (process.period_ns or 0))
-            self._liveness.expect(now, process, by)
         for node in self._state.nodes.values():
             self._liveness.expect_node(now, node.id, now + max(grace, factor * node.period_ns))
+        for process in self._state.processes.values():  # they join their nodes
+            by = now + max(grace, factor * (process.period_ns or 0))
+            self._liveness.expect(now, process, by)
         tasks = self._state.tasks
         self._leases.release_all([n for n in tasks if _is_anonymous(tasks[n])], Cause.UNDELIVERED)
         for number, task in tasks.items():

@@ -36,6 +36,8 @@ PUBLIC = SessionId(0)
 
 PLAIN = "plain"
 PICKLE = "pickle"
+FORMATS = {PLAIN: PLAIN, PICKLE: PICKLE}
+"""One object for each format: what was decoded brings one of its own with each value."""
 
 
 class Payload(NamedTuple):
@@ -292,7 +294,8 @@ class Task(Place):
     """One unit of work. ``state`` is the truth; every queue and counter is an index of it."""
 
     __slots__ = (
-        "attempt", "dependents", "detail", "inputs", "keyed", "options", "payload", "state", "trouble",
+        "_buffers", "_format", "attempt", "dependents", "detail", "inputs", "keyed", "options", "state",
+        "trouble",
     )  # fmt: skip
 
     def __init__(
@@ -312,6 +315,24 @@ class Task(Place):
         self.dependents: dict[TaskNumber, None] | None = None
         """Unfinished tasks that need this one's value."""
         self.keyed: Keyed | None = None
+
+    @property
+    def payload(self) -> Payload:
+        """What it is to work on."""
+        buffers = self._buffers
+        return Payload(self._format, buffers if isinstance(buffers, tuple) else (buffers,))
+
+    @payload.setter
+    def payload(self, payload: Payload) -> None:
+        # In pieces, which takes a hundred bytes less: of waiting tasks there can be millions.
+        self._format = FORMATS.get(payload.format, payload.format)
+        buffers = payload.buffers
+        self._buffers: Buffer | tuple[Buffer, ...] = buffers[0] if len(buffers) == 1 else buffers
+
+    @property
+    def format(self) -> str:
+        """The format of that."""
+        return self._format
 
 
 class Kind(enum.Enum):
@@ -364,6 +385,8 @@ class Session:
     """The client knows the replies to its calls up to this one."""
     replies: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """By sequence number, what the calls after that were answered."""
+    # An index of the tasks: its own, and those with a key that it has a claim to.
+    claims: dict[TaskNumber, None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

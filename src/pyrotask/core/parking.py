@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyrotask.core.model import ConnectionId, ProcessId, WantId
+from pyrotask.core.model import ConnectionId, ProcessId, SessionId, WantId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,8 @@ class Want:
     """Whose sign of life it is."""
     plain_only: bool = False
     """The caller reads plain payloads only."""
+    session: SessionId | None = None
+    """Whose answers it waits for, if it is a named session."""
     deliveries: int | None = None
     """Up to how many numbered answers of a session it waits for; None: for one, without a number."""
 
@@ -45,6 +47,8 @@ class Parking:
         self._by_id: dict[WantId, Want] = {}
         # Ordered: the first of a plain dict is slow to find once many before it are gone.
         self._by_view: dict[View, OrderedDict[WantId, Want]] = {}
+        # Those for the answers of a session.
+        self._by_session: dict[SessionId, dict[WantId, Want]] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -56,11 +60,17 @@ class Parking:
         """The want of that number, if it is still parked."""
         return self._by_id.get(number)
 
+    def of_session(self, session: SessionId) -> list[Want]:
+        """Those that wait for answers of that named session."""
+        return list(self._by_session.get(session, {}).values())
+
     def park(self, want: Want) -> None:
         """Numbers must rise from want to want: they are the order of arrival."""
         self._by_id[want.id] = want
         self._by_view.setdefault(want.view, OrderedDict())[want.id] = want
         want.view.in_use += 1
+        if want.session is not None:
+            self._by_session.setdefault(want.session, {})[want.id] = want
 
     def remove(self, want: Want) -> None:
         """The want is answered or withdrawn."""
@@ -70,6 +80,11 @@ class Parking:
         if not same_view:
             del self._by_view[want.view]
         want.view.in_use -= 1
+        if want.session is not None:
+            same_session = self._by_session[want.session]
+            del same_session[want.id]
+            if not same_session:
+                del self._by_session[want.session]
 
     def oldest_over(self, lane: Lane) -> Want | None:
         """The want that has waited longest of all that the lane's tasks would suit."""

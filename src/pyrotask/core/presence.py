@@ -58,6 +58,8 @@ class Vitals:
     home: ConnectionId | None = None
     """Of our own worker: the connection that it registered or resumed over last. What comes in over
     an older one was sent before, and nobody reads the reply."""
+    children: dict[ProcessId, None] = field(default_factory=dict)
+    """Of a supervisor: the processes of its node."""
     asks: bool = False
     """It has ever asked for tasks, in this run."""
 

@@ -37,6 +37,12 @@ class SessionInfo(NamedTuple):
     """Somebody is parked for its answers at this moment."""
 
 
+def to_collect(machine: Machine) -> int:
+    """How many answers wait to be collected, by whomever, or were handed out and not taken over yet."""
+    in_line = sum(lane.size for lane in machine.state.finished)
+    return in_line + sum(len(session.handed_out) for session in machine.state.sessions.values())
+
+
 def sessions(machine: Machine, *, name: str | None = None, limit: int = 100) -> list[SessionInfo]:
     """The open sessions that were heard of last, at most ``limit``; or those of that name."""
     retention_ns = machine.limits.session_retention_ns

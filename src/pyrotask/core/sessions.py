@@ -61,7 +61,9 @@ class Sessions:
     # --- opening and ending ---------------------------------------------------------------
 
     def open(self, now: Nanoseconds, name: str) -> Step:
-        """A new session. The reply is its number."""
+        """A new session. The reply is its number. No other open one may have the name."""
+        if name in self._state.names:
+            raise Refused(f"session {self._state.names[name]} is named {name!r}: choose another name")
         if len(self._state.sessions) >= self._limits.max_sessions:
             raise QueueFull(
                 f"{len(self._state.sessions)} sessions are open, and that is the most: close some, "
@@ -74,11 +76,11 @@ class Sessions:
 
     def open_named(self, now: Nanoseconds, name: str) -> Step:
         """The open session of that name, or a new one: a second call changes nothing."""
-        for session in self._state.sessions.values():
-            if session.name == name:
-                self._contact(now, session.id)
-                return self._recorder.step(session.id)
-        return self.open(now, name)
+        number = self._state.names.get(name)
+        if number is None:
+            return self.open(now, name)
+        self._contact(now, number)
+        return self._recorder.step(number)
 
     def end(self, now: Nanoseconds, number: SessionId, why: str = "it was closed") -> Step:
         """Its unfinished tasks are cancelled, its answers forgotten, and it has taken all over.
@@ -96,12 +98,11 @@ class Sessions:
 
     def _end(self, now: Nanoseconds, number: SessionId, why: str) -> None:
         self._refuse_parked(now, number, lambda: SessionExpired(f"session {number} has ended: {why}"))
-        mine = []
-        for task in self._state.tasks.values():
+        claims = [self._state.tasks[task] for task in self._state.sessions[number].claims]
+        mine = [task for task in claims if task.keyed is None]
+        for task in claims:
             if task.keyed is not None:
                 self._endings.unsubscribe(task, number)
-            elif task.session == number:
-                mine.append(task)
         for task in mine:
             if task.state in UNFINISHED:
                 self._leases.cancel(now, task, f"its session has ended: {why}")
@@ -207,7 +208,8 @@ class Sessions:
         self._refuse_parked(now, number, lambda: Refused(_COLLECTED_ELSEWHERE), besides=connection)
         want = self._matching.park(
             self._matching.result_wants, view, caller,
-            process=None, via=via, plain_only=False, timeout_at=timeout_at, deliveries=count,
+            process=None, via=via, plain_only=False, timeout_at=timeout_at, session=number,
+            deliveries=count,
         )  # fmt: skip
         return self._recorder.step(Parked(want))
 
@@ -237,7 +239,7 @@ class Sessions:
         return delivered
 
     def _is_parked_over_newer(self, number: SessionId, connection: ConnectionId | None) -> bool:
-        others = [want.connection for want in self._matching.result_wants if number in want.view.groups]
+        others = [want.connection for want in self._matching.result_wants.of_session(number)]
         return connection is not None and any(other is not None and other > connection for other in others)
 
     def _refuse_parked(
@@ -247,8 +249,7 @@ class Sessions:
         error: Callable[[], Exception],
         besides: ConnectionId | None = None,
     ) -> None:
-        wants = self._matching.result_wants
-        mine = [want for want in wants if number in want.view.groups]
+        mine = self._matching.result_wants.of_session(number)
         others = [want.id for want in mine if besides is None or want.connection != besides]
         self._matching.refuse(now, others, error)
 

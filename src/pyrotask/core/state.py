@@ -94,7 +94,10 @@ class DurableState:
         self.finished = Lanes()
         """Answers to be collected, in the order of completion; the group is the session."""
         self._keys: dict[str, TaskNumber] = {}
+        self._names: dict[str, SessionId] = {}
         self._counts: dict[str, list[int]] = {}
+        self._tags: dict[str, str] = {}
+        """One object for each tag: a message brings one of its own with each task."""
         self._unstarted = 0
         self._result_bytes = [0, 0]
         self._unfinished: dict[SessionId, int] = {}
@@ -182,6 +185,11 @@ class DurableState:
         """The tasks that have a key."""
         return self._keys
 
+    @property
+    def names(self) -> Mapping[str, SessionId]:
+        """The open sessions by name."""
+        return self._names
+
     def place_of(self, task: Task, session: SessionId) -> Place | None:
         """The session's claim to the answer of the task, if it has (or had) one."""
         if session == task.session:
@@ -196,9 +204,9 @@ class DurableState:
 
     def format_of(self, task: Task) -> str:
         """What one has to be able to read to run the task; its inputs have succeeded."""
-        if task.payload.format == PLAIN and any(self.value_of(n).format != PLAIN for n in task.inputs):
-            return PICKLE
-        return task.payload.format
+        if task.inputs and task.format == PLAIN:
+            return PICKLE if any(self.value_of(n).format != PLAIN for n in task.inputs) else PLAIN
+        return task.format
 
     # --- changing -----------------------------------------------------------------------
 
@@ -251,15 +259,21 @@ class DurableState:
 
     def _task_submitted(self, event: e.TaskSubmitted) -> None:
         number = event.task
-        task = Task(number, event.tag, event.payload, event.options, event.session)
+        tag = self._tags.setdefault(event.tag, event.tag)
+        task = Task(number, tag, event.payload, event.options, event.session)
         self.tasks[number] = task
         self.next_task = number + 1
-        self._counts.setdefault(event.tag, [0, 0, 0])[0] += 1
+        self._counts.setdefault(tag, [0, 0, 0])[0] += 1
         self._unstarted += 1
-        self._count_unfinished(event.session, 1)
+        if event.session != PUBLIC:
+            self._count_unfinished(event.session, 1)
+            self.sessions[event.session].claims[number] = None
         if event.key is not None:
             task.keyed = Keyed(event.key)
             self._keys[event.key] = number
+        if event.due_at is None and not event.inputs:
+            self._wait(task)
+            return
         task.inputs = event.inputs
         unready = 0
         for source in event.inputs:
@@ -370,6 +384,7 @@ class DurableState:
             place = _keyed(task).subscribers[event.session] = Place(task.number, task.tag, event.session)
             if task.state not in FINISHED:
                 self._count_unfinished(event.session, 1)
+            self._note_claim(place)
         place.delivery = Delivery.NONE
         if task.state in FINISHED:
             self.finished.push_back(place, place.session, 0)
@@ -398,14 +413,16 @@ class DurableState:
     def _task_forgotten(self, event: e.TaskForgotten) -> None:
         task = self.tasks.pop(event.task)
         self._count_result(task, -1)
-        if task.session != PUBLIC:
-            self._not_handed_out(task)
+        if task.session in self.sessions:
+            self.sessions[task.session].handed_out.pop(task.number, None)
+            del self.sessions[task.session].claims[task.number]
         if task.keyed is not None:
             del self._keys[task.keyed.key]
         numbers = self._counts[task.tag]
         numbers[2] -= 1
         if not any(numbers):
             del self._counts[task.tag]
+            del self._tags[task.tag]
 
     # --- processes, nodes, sessions, data -------------------------------------------------
 
@@ -436,10 +453,11 @@ class DurableState:
 
     def _session_opened(self, event: e.SessionOpened) -> None:
         self.sessions[event.session] = Session(event.session, event.name, event.at)
+        self._names[event.name] = event.session
         self.next_session = event.session + 1
 
     def _session_ended(self, event: e.SessionEnded) -> None:
-        del self.sessions[event.session]
+        del self._names[self.sessions.pop(event.session).name]
 
     def _call_answered(self, event: e.CallAnswered) -> None:
         session = self.sessions[event.session]
@@ -553,6 +571,12 @@ class DurableState:
             del _keyed(task).subscribers[place.session]
             if task.state not in FINISHED:
                 self._count_unfinished(place.session, -1)
+            if place.session in self.sessions:
+                del self.sessions[place.session].claims[task.number]
+
+    def _note_claim(self, place: Place) -> None:
+        if place.session in self.sessions:
+            self.sessions[place.session].claims[place.number] = None
 
     def _not_handed_out(self, place: Place) -> None:
         if place.session in self.sessions:

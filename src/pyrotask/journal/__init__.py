@@ -17,6 +17,7 @@
     folder, lock, disk        names, the one writer, and what a system has to offer
     losses      going on without values that cannot be read
     problems    why a journal cannot be opened
+    watching    how far the reading of a long one is
 
 To add an event: its class in `core.events`, what it does in `core.state`, its number in
 `codec`. To change a file's format: read the texts of `codec` and `frames` first; the files of
@@ -24,11 +25,13 @@ older versions in the tests must stay readable for ever.
 """
 
 from pyrotask.journal.file import FileJournal, Opened, open_journal
+from pyrotask.journal.flusher import PLENTY_BYTES
 from pyrotask.journal.memory import MemoryJournal
 from pyrotask.journal.problems import JournalDamaged, JournalError, JournalHeld, JournalTooNew, NoJournal
 from pyrotask.journal.protocol import Journal, Policy, Ticket
 
 __all__ = [
+    "PLENTY_BYTES",
     "FileJournal",
     "Journal",
     "JournalDamaged",

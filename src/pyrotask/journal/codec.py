@@ -25,7 +25,7 @@ import msgpack
 
 from pyrotask.core import events as e
 from pyrotask.core.blocks import DIGEST_BYTES, Block, Buffer, Home
-from pyrotask.core.model import DEFAULT_OPTIONS, Options
+from pyrotask.core.model import DEFAULT_OPTIONS, FORMATS, Options, Payload
 from pyrotask.journal.problems import JournalTooNew
 
 NUMBERS: dict[type[e.Event], int] = {
@@ -165,7 +165,7 @@ class Decoder:
         self._home_of = home_of
         self._upcasters = UPCASTERS if upcasters is None else upcasters
         versions = VERSIONS if versions is None else versions
-        interned = {Options: interning(Options, DEFAULT_OPTIONS)}
+        interned = {Options: interning(Options, DEFAULT_OPTIONS), Payload: payload_of}
         self._types = {
             number: _Known(versions.get(cls, 1), _maker(cls, interned)) for cls, number in NUMBERS.items()
         }
@@ -243,10 +243,15 @@ def _extended(home_of: HomeOf | None, number: int, data: bytes) -> object:
 
 def fields_of(cls: type, special: Mapping[Any, Reader] | None = None) -> list[tuple[int, Reader]]:
     """Say which fields of a named tuple are not read as they stand: their indexes, and how."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints_of(cls)
     names: tuple[str, ...] = cls._fields  # type: ignore[attr-defined]
     readers = [(index, reader_of(hints[name], special or {})) for index, name in enumerate(names)]
     return [(index, reader) for index, reader in readers if reader is not None]
+
+
+@functools.cache  # evaluating them is most of what a decoder costs to make
+def _hints_of(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def reader_of(hint: Any, special: Mapping[Any, Reader]) -> Reader | None:
@@ -316,6 +321,12 @@ def _maker(cls: type, special: Mapping[Any, Reader]) -> Callable[[list[Any]], An
 
 def _as_it_is(value: Any) -> Any:
     return value
+
+
+def payload_of(fields: tuple[Any, ...]) -> Payload:
+    """A reader that gives the same object for the same format."""
+    kind, buffers = fields
+    return Payload(FORMATS.get(kind, kind), buffers)
 
 
 def interning(cls: type, default: object) -> Reader:

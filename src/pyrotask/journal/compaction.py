@@ -2,7 +2,9 @@
 
 An image is due when the logs behind the last one have grown to its size, and to eight
 megabytes at least. So a journal is at most some times as large as what it has to say, and
-each event is folded once, plus the image once for as many bytes again.
+each event is folded once, plus the image once for as many bytes again. After a failure, the logs
+have to grow by as much again, twice as much after the second one, and so on; a warning is given
+once, until it succeeds.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ DUE_BYTES = 8 << 20
 
 HELPER = "pyrotask.journal.helper"
 
+MOST_DOUBLINGS = 6
+"""After more failures, the pauses grow no longer: the journal's folder would, too."""
+
 
 class Compaction:
     """Runs at most one helper at a time. Of the flusher's thread, except for `wait`.
@@ -43,6 +48,8 @@ class Compaction:
         self._due_bytes = due_bytes
         self._thread: threading.Thread | None = None
         self._has_ended = False
+        self._failures = 0
+        """Since the last success."""
         self._is_stopping = False
         self._helper: subprocess.Popen[bytes] | None = None
         self._image_bytes = self._size_of_image()
@@ -53,8 +60,9 @@ class Compaction:
         return self._thread is not None
 
     def is_due(self, log_bytes: int) -> bool:
-        """Whether an image should be made, of logs that are so long."""
-        return self._thread is None and log_bytes >= max(self._due_bytes, self._image_bytes)
+        """Whether an image should be made, when the logs have grown by so much since the last try."""
+        due_bytes = max(self._due_bytes, self._image_bytes) << min(max(0, self._failures - 1), MOST_DOUBLINGS)
+        return self._thread is None and log_bytes >= due_bytes
 
     def start(self, position: int) -> None:
         """Have an image made at that position, which is on disk. Does not block."""
@@ -88,9 +96,12 @@ class Compaction:
     def _run(self, position: int) -> None:
         try:
             self._make_image(position)
-        except Exception:
-            # The journal is whole without an image, only longer than it need be.
-            log.exception("the journal %s could not be compacted", self._folder.path)
+            self._failures = 0
+        except Exception as error:  # noqa: BLE001 - the journal is whole without an image, only longer
+            if not self._is_stopping:
+                self._failures += 1
+                tell = log.error if self._failures == 1 else log.info
+                tell("the journal %s could not be compacted: %s", self._folder.path, error)
         finally:
             self._has_ended = True
             self._done()
@@ -110,11 +121,9 @@ class Compaction:
                 helper.terminate()
             assert helper.stderr is not None
             told = helper.stderr.read()
-        if helper.returncode == 0:
-            remove_covered(self._folder)
-        elif not self._is_stopping:
-            story = told.decode(errors="replace").strip() or f"exit code {helper.returncode}"
-            log.error("the journal %s could not be compacted: %s", self._folder.path, story)
+        if helper.returncode != 0:
+            raise RuntimeError(told.decode(errors="replace").strip() or f"exit code {helper.returncode}")
+        remove_covered(self._folder)
 
     def _size_of_image(self) -> int:
         images = self._folder.images()

@@ -155,6 +155,11 @@ class FileJournal:
         return self._flusher.has_room
 
     @property
+    def room_bytes(self) -> float:
+        """How much of the disk is free beyond the reserve, as far as it is known."""
+        return self._flusher.room_bytes()
+
+    @property
     def size(self) -> int:
         """The bytes of all its files, about: kept as a number, so asking for it is cheap."""
         return self._flusher.size

@@ -33,6 +33,12 @@ COMMIT_EVENTS = 20_000
 COMMIT_BYTES = 16 << 20
 """The same for bytes, as far as the last commit tells how long events are."""
 
+LOOK_BYTES = 256 << 10
+"""After so many that were written, the disk is asked again how much room there is."""
+
+PLENTY_BYTES = 1 << 32
+"""Room that no single message can fill: Pyro's cannot say that they are longer."""
+
 RETRY_S = 0.25
 """How often a full disk is tried again, and looked at again."""
 
@@ -59,6 +65,10 @@ class Flusher:
         due_bytes: int,
     ) -> None:
         self.has_room = True
+        self._room_bytes = 0
+        self._looked_at = 0.0
+        self._shall_look = False
+        self._unlooked_bytes = 0
         self._waiters = waiters
         self._folder = folder
         self._log = writing
@@ -84,6 +94,17 @@ class Flusher:
         """Begin to write."""
         self._look_at_room()
         self._thread.start()
+
+    def room_bytes(self) -> int:
+        """How much more room than the reserve the disk has, by the last look at it. Does not block.
+
+        Unless that is plenty, or the look is fresh, this has another look taken.
+        """
+        if self._room_bytes < PLENTY_BYTES and time.monotonic() > self._looked_at + RETRY_S:
+            self._looked_at = time.monotonic()
+            self._shall_look = True
+            self._wake()
+        return self._room_bytes
 
     def put(self, events: Sequence[Event]) -> None:
         """Hand over the events of a command. Does not block."""
@@ -138,8 +159,7 @@ class Flusher:
             self.size = self._folder.size()
         if self._compaction.is_due(self._log_bytes + self._log.size) and not self._log.is_empty:
             self._begin_compaction()
-        if not self.has_room or self._log.needs_to_grow:
-            self._look_at_room()
+        self._look_at_room_if_due()
 
     def _take(self) -> list[Event]:
         """All that has arrived; waits for the first of it, but not past the next thing to do."""
@@ -171,6 +191,8 @@ class Flusher:
             self._wait_for_room(len(events), body)
         self._blocks.settle()
         self.size += nbytes
+        self._room_bytes -= nbytes
+        self._unlooked_bytes += nbytes
         self._at_once = max(1, min(COMMIT_EVENTS, COMMIT_BYTES * len(events) // nbytes))
         if self._policy is Policy.ALWAYS:
             self._move_mark()
@@ -226,14 +248,24 @@ class Flusher:
         except OSError as error:
             if not is_full(error):
                 raise
+            self._log_bytes = -self._log.size  # the next try comes when the log has grown by as much again
             return
         if self._marked < self._log.position:
             self._move_mark()
         self._log_bytes = 0
         self._compaction.start(self._log.position)
 
+    def _look_at_room_if_due(self) -> None:
+        has_grown = self._unlooked_bytes > LOOK_BYTES or self._log.needs_to_grow
+        if has_grown or self._shall_look or not self.has_room:
+            self._look_at_room()
+
     def _look_at_room(self) -> None:
-        self.has_room = free_bytes(self._folder.path) > self._reserve_bytes
+        self._shall_look = False
+        self._looked_at = time.monotonic()
+        self._unlooked_bytes = 0
+        self._room_bytes = free_bytes(self._folder.path) - self._reserve_bytes
+        self.has_room = self._room_bytes > 0
 
     # --- the end ------------------------------------------------------------------------
 

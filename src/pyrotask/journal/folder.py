@@ -96,6 +96,11 @@ class Folder:
         """The bytes of all files together."""
         return sum(path.stat().st_size for path in self.path.iterdir() if path.is_file())
 
+    def bytes_to_read(self) -> int:
+        """About how many bytes a reading of the journal takes; 0 if there is none."""
+        parts = [*self.images()[-1:], *self.logs()]
+        return sum(part.path.stat().st_size for part in parts)
+
     def _parts(self, suffix: str) -> list[Part]:
         paths = [path for path in self.path.glob(f"*{suffix}") if path.stem.isdecimal()]
         return sorted(Part(int(path.stem), path) for path in paths)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from pyrotask.journal.problems import JournalTooNew
+from pyrotask.journal.watching import watcher
 
 LOG = b"pyrotask-log"
 IMAGE = b"pyrotask-img"
@@ -91,6 +92,7 @@ class FrameReader:
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
         self._size = size
+        self._tell_read = watcher()
         self.end = file.tell()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -110,6 +112,8 @@ class FrameReader:
         if len(body) < length or checksum != _CHECKSUM.unpack_from(head)[0]:
             return None
         self.end += FRAME_HEAD_BYTES + length
+        if self._tell_read is not None:
+            self._tell_read(FRAME_HEAD_BYTES + length)
         return Frame(first, items, body)
 
 

@@ -37,7 +37,7 @@ from pyrotask.core.model import (
     Trouble,
 )
 from pyrotask.core.state import DurableState, claims_of
-from pyrotask.journal.codec import Reader, interning, reader_of
+from pyrotask.journal.codec import Reader, interning, payload_of, reader_of
 
 Record = tuple[Any, ...]
 
@@ -163,7 +163,7 @@ class _Loading:
         elif kind == _SESSION:
             state.sessions[fields[0]] = _session_of(*fields)
         elif kind == _DATA:
-            state.data[fields[0]] = Payload(*fields[1])
+            state.data[fields[0]] = payload_of(fields[1])
         else:
             raise ValueError(f"there is no record of kind {kind!r}")
 
@@ -185,7 +185,8 @@ class _Loading:
         in_line: bool,  # noqa: FBT001 - a field of the record
         keyed: tuple[Any, ...] | None = None,
     ) -> None:
-        task = Task(number, tag, Payload(*payload), self._options(options), session)
+        tag = self.state._tags.setdefault(tag, tag)  # noqa: SLF001 - nobody else has seen it yet
+        task = Task(number, tag, payload_of(payload), self._options(options), session)
         task.state = state = self._states[state_name]
         task.detail = None if detail is None else self._details[state](detail)
         task.attempt = attempt
@@ -245,6 +246,12 @@ def _recount(state: DurableState) -> None:
         if task.state not in FINISHED:
             unfinished.update(place.session for place in claims_of(task) if place.session != PUBLIC)
     state._unfinished = dict(unfinished)  # noqa: SLF001 - nobody else has seen this state yet
+    for task in state.tasks.values():
+        for place in claims_of(task):
+            if place.session in state.sessions:
+                state.sessions[place.session].claims[task.number] = None
+    names = {session.name: number for number, session in state.sessions.items()}
+    state._names = names  # noqa: SLF001 - nobody else has seen this state yet
     state._counts = counts  # noqa: SLF001 - nobody else has seen this state yet
     for task in state.tasks.values():
         state._count_result(task, 1)  # noqa: SLF001 - nobody else has seen this state yet
@@ -286,6 +293,6 @@ def _process_of(
 
 
 def _reader(hint: Any) -> Reader:
-    read = reader_of(hint, {})
+    read = reader_of(hint, {Payload: payload_of})
     assert read is not None, hint
     return read

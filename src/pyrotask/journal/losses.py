@@ -39,7 +39,7 @@ def give_up_lost_values(state: DurableState, lineage: str, now: Nanoseconds) -> 
 def _give_up_parameters(machine: Machine, now: Nanoseconds, task: Task) -> None:
     if task.state not in FINISHED:
         machine.cancel(now, task.number, f"what it was to work on {_WHY}")
-    task.payload = Payload(task.payload.format, ())  # nobody can decode that, either
+    task.payload = Payload(task.format, ())  # nobody can decode that, either
 
 
 def _give_up_result(machine: Machine, now: Nanoseconds, task: Task) -> None:

@@ -14,6 +14,7 @@ class MemoryJournal:
     """Every event is as durable as it will ever be at once: it lives as long as the process."""
 
     has_room = True
+    room_bytes = float("inf")
     keeps_blocks = False
 
     def __init__(self) -> None:

@@ -65,6 +65,10 @@ class Journal(Protocol):
         before: its leases, results and collections are still taken.
         """
 
+    @property
+    def room_bytes(self) -> float:
+        """How large the values of a submit may be, so as not to need the reserve. Never blocks."""
+
     def append(self, events: Sequence[Event]) -> Ticket:
         """Take the events on, in this order. They are durable when the ticket is.
 

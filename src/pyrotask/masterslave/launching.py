@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 from pyrotask.masterslave.telling import say
 
@@ -29,15 +30,19 @@ class LaunchedSlaves:
         self._ropes: list[int] = []
         self._ending = False
 
-    def launch(self, label: str, master_host: str, count: int) -> None:
-        """Start slaves of the manager with that label, at that ``"host:port"``."""
+    def launch(self, label: str, master_host: str, count: int, key_file: Path) -> None:
+        """Start slaves of the manager with that label, at that ``"host:port"``, with its key if it asks."""
         for _ in range(count):
             theirs, ours = os.pipe()
             command = [sys.executable, "-P", "-m", "pyrotask.masterslave.slave_main"]
             command += ["--master", master_host, "--rope", str(theirs), "--", label]
             # A session of its own: Ctrl-C is for the master, who decides what becomes of the rest.
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=[theirs], start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs],
+                start_new_session=True,
+                env={**os.environ, "PYROTASK_KEY_FILE": str(key_file.absolute())},
             )
             os.close(theirs)
             self._ropes.append(ours)

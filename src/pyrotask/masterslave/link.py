@@ -1,7 +1,8 @@
 """A slave's connection to its manager: it registers, exchanges, and comes back after a break.
 
 Whatever breaks, what the slave has in hand is handed in later; the first answer of a task
-wins. When the manager itself is gone, `ConnectError` says so.
+wins. A manager that is a broker with a journal is waited for, as by any worker. When any other
+is gone, `ConnectError` says so.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ TRIES = 3
 """How often a result is sent whose sending breaks the connection."""
 
 NEAR_S = 2.0
-"""How long to look for a manager that is gone on our own machine: there is no network to blame."""
+"""How long to look for a master that is gone on our own machine: there is no network to blame."""
 
 LEAVING_S = 2.0
 """How long a slave that is told to end may take to say so."""
@@ -144,10 +145,15 @@ class Link:
             running.too_large(result, size, limit) if size > limit - 4096 or self._breaks >= TRIES else result
         )
 
+    def _patience_s(self) -> float:
+        if self._way.has_journal:
+            return self._settings.reconnect_timeout_s
+        near = is_loopback(self._way.location.rpartition(":")[0])
+        return NEAR_S if near else self._settings.plain_grace_s
+
     def _come_back(self, broken: ConnectError, held: list[running.Result]) -> None:
         log.info("%s", broken)
-        near = is_loopback(self._way.location.rpartition(":")[0])
-        self._way.reconnect(NEAR_S if near else self._settings.plain_grace_s)
+        self._way.reconnect(self._patience_s())
         if self._way.lineage != self._lineage:
             raise BrokerNotFound(
                 f"another manager has label {self._way.label!r} now, and the one that this slave worked for "

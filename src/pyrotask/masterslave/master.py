@@ -191,7 +191,7 @@ class MasterProcess:
                 f"the master {self.label} does not know what its slaves shall run: use runJob, or name a "
                 "slave_script or slave_module to initializeMasterProcess; or start the slaves' script by hand"
             ) from None
-        self._launched.launch(self.label, self._own_address(port), n)
+        self._launched.launch(self.label, self._own_address(port), n, self._settings.key_file)
 
     def _own_address(self, port: int | None) -> str:
         host = self._server.host

@@ -22,7 +22,7 @@ import pyrotask
 from pyrotask.core.explain import explain
 from pyrotask.core.machine import Machine, Step
 from pyrotask.core.model import SECOND, Kind, Nanoseconds, NodeId, Payload, ProcessId, TaskNumber
-from pyrotask.core.session_info import sessions
+from pyrotask.core.session_info import sessions, to_collect
 from pyrotask.errors import BrokerBroken, Refused, TaskManagerTermination, UnknownProcess
 from pyrotask.journal import FileJournal
 from pyrotask.reference import Origin, Request, task_id
@@ -62,7 +62,7 @@ BEAT_TELLS_WHAT_IS_IN_VAIN = 2
 # --- who is there -----------------------------------------------------------------------------
 
 
-def hello(origin: Origin, *, label: str = "") -> Request:
+def hello(origin: Origin, *, label: str = "", journal: Journal | None = None) -> Request:
     """Who answers here: its versions, its lineage and its label."""
     del origin
 
@@ -74,6 +74,8 @@ def hello(origin: Origin, *, label: str = "") -> Request:
             "python": platform.python_version(),
             "lineage": machine.state.lineage,
             "label": label,
+            "terminated": machine.state.terminated,
+            "has_journal": isinstance(journal, FileJournal),
         }
 
     return Request(read)
@@ -330,6 +332,7 @@ def status(origin: Origin, *, label: str = "", journal: Journal | None = None) -
             "nodes": [_node_status(m, now, number) for number in m.state.nodes],
             "sessions": sessions_to_wire(sessions(m, limit=MOST_SESSIONS)),
             "sessions_open": len(m.state.sessions),
+            "to_collect": to_collect(m),
             "explanations": [explanation.sentence for explanation in explain(m, now)],
         }
     )
@@ -412,7 +415,7 @@ def service(label: str, journal: Journal | None = None) -> dict[str, Call]:
     """All calls by name, for the broker of that label and journal."""
     return {
         **CALLS,
-        "hello": partial(hello, label=label),
+        "hello": partial(hello, label=label, journal=journal),
         "status": partial(status, label=label, journal=journal),
         "submit": partial(CALLS["submit"], journal=journal),
     }

@@ -11,7 +11,7 @@ it is done once. See `pyrotask.core.sessions`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyrotask.core.interventions import NO_MORE
 from pyrotask.core.machine import Machine, Step
@@ -131,10 +131,13 @@ def cancel(
 ) -> Request:
     """Cancel the unfinished tasks of a selection; who runs one is told at its next contact."""
     del origin
-    selection, why, most, start = _some(which), text(detail, "detail"), page_length(limit), page_start(after)
+    why = text(detail, "detail")
     return _intervene(
+        (which, limit, after),
         call,
-        lambda m, now, _: m.interventions.cancel_many(now, selection, why, limit=most, after=start),
+        lambda m, now, _, page: m.interventions.cancel_many(
+            now, page.selection, why, limit=page.limit, after=page.after
+        ),
     )
 
 
@@ -147,9 +150,12 @@ def retry(
 ) -> Request:
     """Start the failed and cancelled tasks of a selection anew, where that is possible."""
     del origin
-    selection, most, start = _some(which), page_length(limit), page_start(after)
     return _intervene(
-        call, lambda m, now, _: m.interventions.retry_many(now, selection, limit=most, after=start)
+        (which, limit, after),
+        call,
+        lambda m, now, _, page: m.interventions.retry_many(
+            now, page.selection, limit=page.limit, after=page.after
+        ),
     )
 
 
@@ -162,11 +168,11 @@ def forget(
 ) -> Request:
     """Drop the finished tasks of a selection, but none whose answer another session awaits."""
     del origin
-    selection, most, start = _some(which), page_length(limit), page_start(after)
     return _intervene(
+        (which, limit, after),
         call,
-        lambda m, now, session: m.interventions.forget_many(
-            now, selection, limit=most, after=start, session=session
+        lambda m, now, session, page: m.interventions.forget_many(
+            now, page.selection, limit=page.limit, after=page.after, session=session
         ),
     )
 
@@ -190,18 +196,31 @@ CLIENT_CALLS: Mapping[str, Call] = {
 
 # --- how ----------------------------------------------------------------------------------------
 
-Change = Callable[[Machine, Nanoseconds, SessionId | None], Step]
+
+class _Page(NamedTuple):
+    """Which tasks are to be changed, and where among them to begin."""
+
+    selection: Selection
+    limit: int
+    after: int
 
 
-def _intervene(call: list[int] | None, change: Change) -> Request:
+Change = Callable[[Machine, Nanoseconds, SessionId | None, _Page], Step]
+
+
+def _intervene(
+    asked: tuple[dict[str, Any], int, int | None], call: list[int] | None, change: Change
+) -> Request:
     """Do it; as the numbered call of a session, if the client says so."""
+    which, limit, after = asked
+    page = _Page(_some(which), page_length(limit), page_start(after))
     if call is None:
-        return Request(lambda m, now, _: change(m, now, None), _page_to_wire)
+        return Request(lambda m, now, _: change(m, now, None, page), _page_to_wire)
     try:
         session, sequence, low_water = call
     except (TypeError, ValueError):
         raise TypeError(f"call must be [session, sequence, low_water], not {call!r}") from None
-    return _once(session, sequence, low_water, change, _page_to_wire)
+    return _once(session, sequence, low_water, lambda m, now, s: change(m, now, s, page), _page_to_wire)
 
 
 def _once(

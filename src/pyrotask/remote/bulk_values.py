@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyrotask.core.blocks import in_blocks
 from pyrotask.core.model import (
+    FORMATS,
     SECOND,
     Cause,
     Delivered,
@@ -121,7 +122,7 @@ def payload_from_wire(wire: Any) -> Payload:
         raise ValueError("a payload is [format, [buffer, ...]]") from None
     if not isinstance(kind, str) or not all(type(buffer) is bytes for buffer in buffers):
         raise ValueError("a payload is [format, [buffer, ...]], where the buffers are bytes")
-    return Payload(kind, in_blocks(buffers))
+    return Payload(FORMATS.get(kind, kind), in_blocks(buffers))
 
 
 def tags_from_wire(tags: object) -> frozenset[str] | None:

@@ -102,6 +102,7 @@ class Hub:
         self._large = Errands("pyrotask-large", LARGE_THREADS)
         self._mail: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._rung = False
+        self._delivering = False
         self._thread: threading.Thread | None = None
         self._server: asyncio.Server | None = None
         self._stopping = False
@@ -256,16 +257,29 @@ class Hub:
         """Do the calls of a batch, and conclude the turn."""
         BatchRun(self, turn, batch, origin, codec).start()
 
+    def deliver_first(self) -> None:
+        """Do now what was posted while input is taken in. In the loop's thread.
+
+        What a call brought about for those who wait goes out before its own reply, which its sender
+        merely wants to know of.
+        """
+        if self._mail and self.deferring.is_on and not self._delivering:
+            self._deliver()
+
     def _deliver(self) -> None:
         self._rung = False
+        self._delivering = True  # what is posted meanwhile is done by this loop, however deep it comes from
         mail = self._mail
-        while mail:
-            call, args = mail.popleft()
-            try:
-                call(*args)
-            except Exception:
-                # It belongs to some other connection than the one that is being served.
-                log.exception("%s failed in the event loop", call)
+        try:
+            while mail:
+                call, args = mail.popleft()
+                try:
+                    call(*args)
+                except Exception:
+                    # It belongs to some other connection than the one that is being served.
+                    log.exception("%s failed in the event loop", call)
+        finally:
+            self._delivering = False
 
     # --- deadlines ----------------------------------------------------------------------------
 

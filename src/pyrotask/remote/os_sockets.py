@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import select
 import socket
 from typing import Protocol
 
 from pyrotask.errors import AddressInUse
-
-try:
-    import resource
-except ImportError:  # not a POSIX system
-    resource = None  # type: ignore[assignment]
 
 KEEPALIVE_IDLE_S = 5
 """After how much silence a peer is asked whether it is there."""
@@ -69,7 +65,9 @@ def allow_many_sockets() -> None:
     Often it starts with 1,024, and may have a million: a broker has one for each of its clients.
     Does nothing where the system has no such limit.
     """
-    if resource is None:
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:  # not a POSIX system
         return
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     for wanted in (most, *SOCKETS_ALL_SYSTEMS_ALLOW):  # macOS says "infinite", and does not mean it

@@ -36,6 +36,7 @@ from pyrotask.errors import (
 from pyrotask.payload import from_wire
 from pyrotask.remote import bulk, discovery, labels, refusals, versions
 from pyrotask.remote.auth import AUTH_OBJECT, PROVE
+from pyrotask.remote.lean import LeanConnection
 from pyrotask.remote.os_sockets import notice_dead_peers
 from pyrotask.remote.security import ClientProof, load_key, new_nonce
 from pyrotask.wire_errors import from_builtin
@@ -277,6 +278,7 @@ class BulkProxy:
         label, lineage: the broker's; the lineage tells whether numbers from before a
             reconnect still mean the same.
         location: where it was found.
+        has_journal: whether the broker's work outlives it: then it is worth waiting for its next run.
         wire: the version of the interface that both sides speak.
         python: the version of the broker's Python; see `warn_of_python`.
 
@@ -290,9 +292,12 @@ class BulkProxy:
         self._where = where
         self._settings = settings or Settings.load()
         self._proxy: _KeyedProxy | None = None
+        self._lean: LeanConnection | None = None
+        """The same connection, for our calls."""
         self.label = ""
         self.lineage = ""
         self.location = ""
+        self.has_journal = False
         self.wire = versions.WIRES.newest
         self.python = ""
         if connect:
@@ -314,25 +319,52 @@ class BulkProxy:
                 executed is unknown; the connection is closed: `reconnect`.
             PyrotaskError, TypeError, ValueError: as the function says; the connection lives on.
         """
-        proxy = self._proxy
-        if proxy is None:
-            raise ConnectError(f"the connection to {self._where!r} is closed: call reconnect first")
         try:
-            proxy._pyroClaimOwnership()  # noqa: SLF001 - the object may be handed on to another thread
-            proxy._pyroTimeout = CALL_TIMEOUT_S if timeout_s is None else timeout_s  # noqa: SLF001
-            return proxy._pyroInvoke(method, args, {})  # noqa: SLF001
-        except (Pyro5.errors.CommunicationError, ConnectionError) as error:
+            return self._open().call(method, args, CALL_TIMEOUT_S if timeout_s is None else timeout_s)
+        except Exception as error:
+            self._explain(method, error)
+            raise
+
+    def send(self, *calls: tuple[str, tuple[object, ...]]) -> None:
+        """Send calls, each a method and its arguments; the broker does them in order. See `receive`.
+
+        Raises as `call` does when the connection breaks.
+        """
+        try:
+            self._open().send(*calls)
+        except Exception as error:
+            self._explain(calls[0][0], error)
+            raise
+
+    def receive(self, method: str, timeout_s: float) -> Any:
+        """The reply to the first call that was sent and has none yet; ``method`` is its name.
+
+        Raises as `call` does.
+        """
+        try:
+            return self._open().receive(timeout_s)
+        except Exception as error:
+            self._explain(method, error)
+            raise
+
+    def _open(self) -> LeanConnection:
+        if self._lean is None:
+            raise ConnectError(f"the connection to {self._where!r} is closed: call reconnect first")
+        return self._lean
+
+    def _explain(self, method: str, error: Exception) -> None:
+        """Raise what it means for our caller, unless it is for him as it is."""
+        at = f"broker {self._where!r} at {self.location}"
+        if isinstance(error, BrokerBroken):
             self.close()
-            raise ConnectError(
-                f"the connection to broker {self._where!r} at {self.location} broke in {method} ({error})"
-            ) from error
-        except BrokerBroken as error:
+            raise ConnectError(f"{at} has stopped: {error}") from error
+        if isinstance(error, (Pyro5.errors.CommunicationError, ConnectionError)) and self._lean is not None:
             self.close()
-            raise ConnectError(f"broker {self._where!r} at {self.location} has stopped: {error}") from error
-        except AttributeError as error:  # of the broker
+            raise ConnectError(f"the connection to {at} broke in {method} ({error})") from error
+        if isinstance(error, AttributeError):  # of the broker
             raise VersionMismatch(
-                f"the broker {self._where!r} at {self.location} is of an older pyrotask (interface {self.wire}), "
-                f"and cannot {method}: there, type `pip install -U pyrotask`, and start it again"
+                f"the {at} is of an older pyrotask (interface {self.wire}), and cannot {method}: there, type "
+                "`pip install -U pyrotask`, and start it again"
             ) from error
 
     def fileno(self) -> int:
@@ -380,7 +412,9 @@ class BulkProxy:
             proxy._pyroRelease()  # noqa: SLF001
             raise
         self._proxy = proxy
+        self._lean = LeanConnection(proxy._pyroConnection.sock, bulk.OBJECT_ID)  # noqa: SLF001
         self.label, self.lineage, self.location = hello["label"], hello["lineage"], address.location
+        self.has_journal = hello.get("has_journal", False) is True
         self.wire, self.python = wire, str(hello.get("python", ""))
 
     def reconnect(self, timeout_s: float | None = None, stop: threading.Event | None = None) -> None:
@@ -428,7 +462,7 @@ class BulkProxy:
 
     def close(self) -> None:
         """Close the connection. Idempotent; `reconnect` opens another."""
-        proxy, self._proxy = self._proxy, None
+        proxy, self._proxy, self._lean = self._proxy, None, None
         if proxy is not None:
             proxy._pyroClaimOwnership()  # noqa: SLF001
             proxy._pyroRelease()  # noqa: SLF001

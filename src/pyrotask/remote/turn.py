@@ -162,6 +162,7 @@ class Turn:
         if type(done.reply) is Parked:
             self._wait(done.reply.want, request.timeout)
         else:
+            self._hub.deliver_first()
             self._present(done.reply, done.ticket)
 
     def _wait(self, want: WantId, timeout_s: float | None) -> None:

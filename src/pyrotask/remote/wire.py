@@ -170,6 +170,19 @@ def answer_header(
     )
 
 
+def call_header(serializer_id: int, sequence: int, data_bytes: int) -> bytes:
+    """The header of a call, with ``data_bytes`` of data to follow.
+
+    Raises:
+        ValueError: Pyro's header cannot announce as much.
+    """
+    if data_bytes > LONGEST:
+        raise ValueError(f"a message of {data_bytes} bytes is too large for Pyro: {LONGEST} is the most")
+    return HEADER.pack(
+        _TAG, _VERSION, INVOKE, serializer_id, 0, sequence, data_bytes, 0, bytes(16), 0, _MAGIC
+    )
+
+
 def as_sent(message: Message) -> bytes:
     """The message as it came in, header and all."""
     head = message.header

@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 from pyrotask.config import Settings
 from pyrotask.errors import (
@@ -44,6 +44,7 @@ from pyrotask.errors import (
 from pyrotask.remote.proxy import FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
 from pyrotask.worker import running, tether
 from pyrotask.worker.begun import Goodbye, Number, Slate
+from pyrotask.worker.exchanges import Exchanges
 from pyrotask.worker.functions import Functions, fetcher
 from pyrotask.worker.handlers import Handlers, working_directory_first
 from pyrotask.worker.outbox import Outbox
@@ -52,12 +53,6 @@ from pyrotask.worker.porter import Porter
 from pyrotask.worker.tray import Tray
 
 log = logging.getLogger("pyrotask.worker")
-
-PATIENCE_S = 60.0
-"""How long one request for tasks stays with the broker."""
-
-LATE_S = 30.0
-"""How much later than that its answer may come before the connection counts as broken."""
 
 NODE_PAUSE_S = 0.02
 """How often a child looks whether its supervisor has found the (new) broker."""
@@ -118,9 +113,10 @@ class Child:
         self._unbegun: deque[running.Assigned] = deque()
         """What was leased. Of several it is begun what is still in the tray."""
         self._is_batch = False
-        self._recalled: list[running.Result] = []
-        """What the supervisor has taken out of the tray; it is given back by both of us."""
         self._outbox = Outbox(self._slate, orders.settings.max_message_bytes)
+        self._exchanges = Exchanges(self._broker, self._outbox)
+        self._has_waited = False
+        """The last tasks had to be waited for: so the next will have to be."""
         self._porter = Porter(self._outbox, self._hand_in_meanwhile)
         self._pace = Pace()
         self._ran, self._busy_ns = 0, 0
@@ -163,7 +159,7 @@ class Child:
             return
         try:
             with self._line:
-                tasks = self._hand_in() if self._outbox or self._recalled else self._wait_for_tasks()
+                tasks = self._ask()
         except UnknownProcess as error:
             log.warning("%s", error)
             self._process = None
@@ -189,7 +185,7 @@ class Child:
     def _run_next(self) -> None:
         task = self._unbegun.popleft()
         if self._is_batch and self._tray.take() is None:
-            self._recalled = [running.not_begun(left) for left in (task, *self._unbegun)]
+            self._exchanges.recalled = [running.not_begun(left) for left in (task, *self._unbegun)]
             self._unbegun.clear()
             return
         limit_ns = None if task.time_limit_s is None else round(task.time_limit_s * 1e9)
@@ -207,19 +203,24 @@ class Child:
     def _drop_unbegun(self) -> None:
         """What was leased is not ours any more."""
         self._unbegun.clear()
-        self._recalled.clear()
+        self._exchanges.recalled = []
         self._tray.take_all()
 
-    def _wait_for_tasks(self) -> list[running.Assigned]:
-        with self._interruptible():
-            return self._exchange([], self._tasks_wanted(), PATIENCE_S)
-
-    def _hand_in(self) -> list[running.Assigned]:
-        """At once, without waiting for tasks: so it is known soon what was taken."""
-        portion = self._outbox.portion()
-        is_all = len(portion) == len(self._outbox)
-        count = self._tasks_wanted() if is_all and not self._unbegun and not self._draining else 0
-        return self._send(portion, count)
+    def _ask(self) -> list[running.Assigned]:
+        """Hand in what there is, and ask for tasks."""
+        process, exchanges = self._registered(), self._exchanges
+        may_have_more = not self._unbegun and not self._draining and self._outbox.is_one_portion
+        if not may_have_more:
+            return exchanges.hand_in(process, 0)
+        count, waited = self._tasks_wanted(), self._has_waited
+        self._has_waited = not self._outbox and not exchanges.recalled
+        if self._has_waited:
+            with self._interruptible():
+                return exchanges.wait(process, count)
+        if waited and not exchanges.recalled:
+            self._has_waited = True
+            return exchanges.hand_in_and_wait(process, count, self._interruptible())
+        return exchanges.hand_in(process, count)
 
     def _tasks_wanted(self) -> int:
         if self._ran:
@@ -232,44 +233,11 @@ class Child:
         if self._process is None or not self._line.acquire(blocking=False):
             return
         try:
-            self._send(self._outbox.portion(), 0)
+            self._exchanges.hand_in(self._process, 0)
         except (UnknownProcess, ConnectError) as error:
             log.info("%s", error)  # the main thread will come to it
         finally:
             self._line.release()
-
-    def _send(self, portion: list[running.Result], count: int) -> list[running.Assigned]:
-        recalled = self._recalled
-        try:
-            tasks = self._exchange([*portion, *recalled], count, 0.0)
-        except (UnknownProcess, TaskManagerTermination):
-            self._outbox.acknowledged(len(portion))  # they were taken all the same
-            raise
-        except (TypeError, ValueError) as error:
-            if not self._outbox.refused(len(portion), str(error)):
-                raise  # it is not for what the task has returned
-            log.warning("the broker refused a result: %s", error)
-            return []
-        self._outbox.acknowledged(len(portion))
-        self._recalled = []
-        return tasks
-
-    def _exchange(
-        self, results: list[running.Result], count: int, patience_s: float
-    ) -> list[running.Assigned]:
-        timeout_s = patience_s + LATE_S
-        reply = self._broker.call(
-            "exchange", self._registered(), results, None, count, patience_s, timeout_s=timeout_s
-        )
-        if reply["refused"]:
-            self._tell_refused(reply["refused"])
-        return [running.Assigned.from_wire(task) for task in reply["tasks"]]
-
-    def _tell_refused(self, refused: list[list[Any]]) -> None:
-        given_back = {task for task, *_ in self._recalled}  # by our supervisor, before us
-        for task, why in refused:
-            if task not in given_back:
-                log.warning("the result of task %s was refused: %s", task, why)
 
     # --- the broker ---------------------------------------------------------------------------
 
@@ -291,7 +259,7 @@ class Child:
                     if self._process is not None and not self._broker.call("resume", self._process, held):
                         self._process = None
                         self._drop_unbegun()
-                    self._recalled.clear()
+                    self._exchanges.recalled = []
                 except ConnectError as error:
                     if isinstance(error, (KeyRequired, AuthenticationFailed, VersionMismatch)):
                         raise HandlerError(str(error)) from error

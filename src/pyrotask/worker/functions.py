@@ -77,7 +77,7 @@ def packed_set_up(initializer: Function | None, arguments: tuple[Any, ...], path
 def label_of(packed: Payload, session: int | None) -> str:
     """Where it is stored: the same function has the same label; in each session its own, or in none."""
     digest = hashlib.sha256(packed.format.encode())
-    for buffer in packed.buffers:
+    for buffer in packed.read():
         digest.update(buffer)
     owner = "" if session is None else f"{session}."
     return f"pyrotask.function.{owner}{digest.hexdigest()[:32]}"
@@ -159,11 +159,11 @@ class Functions:
                 self._set_ups[label] = error
             else:
                 self._set_ups[label] = None
-        error = self._set_ups[label]
-        if error is not None:
+        broken = self._set_ups[label]
+        if broken is not None:
             raise InitializerFailed(
-                f"the initializer raised {type(error).__name__} in a worker: {error}"
-            ) from error
+                f"the initializer raised {type(broken).__name__} in a worker: {broken}"
+            ) from broken
 
     def _fetched(self, label: str) -> Any:
         try:
@@ -197,9 +197,9 @@ def _own_python() -> str:
 
 def _check_python(python: str, what: str, inner: Payload) -> None:
     """What travels by value is bytecode, which another minor version cannot run."""
-    if python != _own_python() and any(b"cloudpickle" in buffer for buffer in inner.buffers[:1]):
+    if python != _own_python() and any(b"cloudpickle" in buffer for buffer in inner.read()[:1]):
         raise PayloadError(
-            f"{what} was pickled by Python {python}, and this worker runs Python {_own_python()}: functions of "
-            "a script or notebook need the same minor version on both sides. Start workers with "
-            f"Python {python}, or put the function into a module that both can import"
+            f"{what} was pickled by Python {python}, and this worker runs Python {_own_python()}: functions "
+            "of a script or notebook need the same minor version on both sides. Start workers with Python "
+            f"{python}, or put the function into a module that both can import"
         )

@@ -14,7 +14,8 @@ A user's module says so in one of three ways, which can be mixed::
 
 A handler is called with the task's parameters: ``handler(*parameters)`` if they are a tuple,
 else ``handler(parameters)``. What it returns is the result; what it raises is the answer as
-well. It runs in the main thread of its process, one task at a time.
+well. It runs in the main thread of its process, one task at a time; an ``async def`` in an event
+loop of its own, which ends with the task.
 
 This module imports nothing of the library but its errors: marking a function costs nothing.
 """

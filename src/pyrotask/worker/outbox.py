@@ -55,6 +55,13 @@ class Outbox:
         self._results.append(result)
         self._bytes += running.size_of(result)
 
+    @property
+    def is_one_portion(self) -> bool:
+        """Whether all that is there can be sent at once."""
+        return (self._bytes <= PORTION_BYTES and not self._singly and len(self._results) <= tray.MOST) or len(
+            self._results
+        ) == 1
+
     def is_due(self, now_ns: int) -> bool:
         """Whether what is there should be sent now."""
         count = len(self._results)
@@ -93,7 +100,9 @@ class Outbox:
             return True
         if count == 0 or self._tries != 1:
             return False
-        self._results[0] = running.not_handed_in(self._results[0], why)
+        instead = running.not_handed_in(self._results[0], why)
+        self._bytes += running.size_of(instead) - running.size_of(self._results[0])
+        self._results[0] = instead
         return True
 
     def clear(self) -> None:

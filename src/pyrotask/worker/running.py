@@ -10,6 +10,7 @@ The values of a task's inputs are not handed to its handler yet: nothing submits
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 from pyrotask import payload
@@ -84,7 +85,14 @@ def size_of(result: Result) -> int:
 
 def _call(handler: Callable[..., Any], parameters: Any) -> Any:
     # Exactly a tuple: a named tuple, say, is one value of its own.
-    return handler(*parameters) if type(parameters) is tuple else handler(parameters)
+    value = handler(*parameters) if type(parameters) is tuple else handler(parameters)
+    return _awaited(value) if type(value) is CoroutineType else value
+
+
+def _awaited(coroutine: CoroutineType[Any, Any, Any]) -> Any:
+    import asyncio  # noqa: PLC0415 - it takes 50 ms, and few workers need it
+
+    return asyncio.run(coroutine)
 
 
 def _from_the_tasks_code(error: BaseException) -> BaseException:

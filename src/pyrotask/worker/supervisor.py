@@ -29,6 +29,7 @@ from pyrotask.worker.begun import Begun, Goodbye, Number
 from pyrotask.worker.child import Orders
 from pyrotask.worker.offspring import Change, Offspring
 from pyrotask.worker.reporter import InVain, Reporter
+from pyrotask.worker.trays import Trays
 
 log = logging.getLogger("pyrotask.worker")
 
@@ -44,15 +45,6 @@ SHORT_LIFE_S = 2.0
 
 DRAIN_AGAIN_S = 0.25
 """How often children are told to drain: one that was just about to wait did not hear it."""
-
-LOOK_S = 0.025
-"""How often is looked, while children have batches, whether a long task keeps others waiting."""
-
-TRAY_PATIENCE_NS = 50_000_000
-"""How long the task that a child runs may keep others waiting in its tray."""
-
-IDLE_LOOKS = 80
-"""After how many looks at empty trays nobody looks any more, until a child rings."""
 
 FAREWELL_S = 2.0
 """How long the last reports may take when everything has ended."""
@@ -93,8 +85,6 @@ class _Place:
     failures: int = 0
     start_at: float = 0.0
     has_registered: bool = False
-    looks_left: int = 0
-    """For how long its tray is watched, if it stays empty; 0: it is not."""
 
 
 class Supervisor:
@@ -103,8 +93,8 @@ class Supervisor:
     Args:
         where: the broker's label or address.
         count: how many children; None: one for each core.
-        modules: where the handlers are, dotted names or files; see `handlers`. None: the worker
-            runs the functions of Executors only, as every worker does.
+        modules: where the handlers are, dotted names or files; see `handlers`. Without
+            one, the worker runs what every worker can run: the functions of Executors.
         settings: None: `Settings.load()`.
         period_s: the sign of life that is promised to the broker.
         info: what the broker shows about this node; None: the host's name.
@@ -148,8 +138,7 @@ class Supervisor:
         self._end_at: float | None = None
         """When what still runs is given back, while draining."""
         self._drain_again_at = 0.0
-        self._look_at = 0.0
-        """When the trays are looked at next, if any is watched."""
+        self._trays = Trays(self._give_back)
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="pyrotask-supervisor", daemon=True)
         self._is_over = threading.Event()
@@ -239,7 +228,7 @@ class Supervisor:
                 self._start_children()
                 self._drain_children()
                 self._end_overdue()
-                self._look_at_trays()
+                self._trays.look()
                 try:
                     self._inbox.get(timeout=self._seconds_to_next())()
                 except queue.Empty:
@@ -283,8 +272,8 @@ class Supervisor:
         instants = [place.start_at for place in self._places if place.child is None and not self._ending]
         if self._end_at is not None:
             instants += [self._end_at, self._drain_again_at]
-        if any(place.looks_left for place in self._places):
-            instants.append(self._look_at)
+        if self._trays.look_at is not None:
+            instants.append(self._trays.look_at)
         limits = (child.limit_at_ns() for child in self._living() if not child.is_over)
         instants += [limit / 1e9 for limit in limits if limit is not None]
         return max(0.0, min(instants) - now) if instants else None
@@ -310,32 +299,6 @@ class Supervisor:
         self._tell("time limit", child, f"{begun.story} reached its time limit")
 
     # --- what waits in a busy child ---------------------------------------------------------------
-
-    def _look_at_trays(self) -> None:
-        if time.monotonic() < self._look_at:
-            return
-        self._look_at = time.monotonic() + LOOK_S
-        for place in self._places:
-            if place.looks_left and place.child is not None:
-                self._look_at_tray(place, place.child)
-
-    def _look_at_tray(self, place: _Place, child: Offspring) -> None:
-        if child.tray.is_empty():
-            place.looks_left -= 1
-            if not place.looks_left:
-                child.slate.is_watched = False
-                if not child.tray.is_empty():  # it was filled at this moment, so nobody rings
-                    self._watch_tray(place, child)
-            return
-        place.looks_left = IDLE_LOOKS
-        if child.keeps_others_waiting(time.monotonic_ns(), TRAY_PATIENCE_NS):
-            self._give_back(child)
-
-    def _watch_tray(self, place: _Place, child: Offspring) -> None:
-        if not place.looks_left:
-            self._look_at = time.monotonic() + LOOK_S
-        place.looks_left = IDLE_LOOKS
-        child.slate.is_watched = True
 
     def _give_back(self, child: Offspring) -> None:
         """What waits in its tray can be run by others."""
@@ -374,7 +337,7 @@ class Supervisor:
     def _child_ended(self, child: Offspring) -> None:
         place = next(place for place in self._places if place.child is child)
         place.child = None
-        place.looks_left = 0
+        self._trays.forget(child)
         begun = child.slate.begun()
         in_order = child.is_over or child.goodbye in (Goodbye.DRAINED, Goodbye.TERMINATED)
         self._report_end(child, in_order=in_order)
@@ -445,8 +408,7 @@ class Supervisor:
             elif not place.has_registered:
                 place.has_registered = self._has_worked = True
                 self._tell("registered", child)
-            if not child.tray.is_empty():
-                self._watch_tray(place, child)
+            self._trays.heed(child)
 
     # --- what happens to us -----------------------------------------------------------------------
 
@@ -459,11 +421,12 @@ class Supervisor:
     def _broker_lost(self, error: ConnectError) -> None:
         running = [child.slate.running for child in self._living()]
         kept = ", ".join(f"{task.tag}_{task.task}" for task in running if task is not None)
+        doing = f"{kept} goes on" if kept else "nothing runs"
         self._on_event(
             Event(
                 "broker lost",
-                detail=f"broker {self._where} is away; {f'{kept} goes on' if kept else 'nothing runs'}, what is "
-                f"finished is kept, and it is looked for up to {self._settings.reconnect_timeout_s:g} s ({error})",
+                detail=f"broker {self._where} is away; {doing}, what is finished is kept, and the broker is "
+                f"looked for (for up to {self._settings.reconnect_timeout_s:g} s): {error}",
             )
         )
 

@@ -1,0 +1,369 @@
+"""`Executor`: the standard library's interface, on any number of machines.
+
+It is a session, and the functions that it has sent to the broker; without a label it is a broker and
+workers of its own as well.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+from typing import Any
+
+from pyrotask import payload
+from pyrotask.client.callables import Callables
+from pyrotask.client.future import TaskFuture
+from pyrotask.client.local import LocalTeam
+from pyrotask.client.mapping import Mapping
+from pyrotask.client.progress import total_of, with_progress
+from pyrotask.client.session import Answer, Session
+from pyrotask.config import Settings
+from pyrotask.core.model import Payload
+from pyrotask.errors import PayloadError, PyrotaskError
+from pyrotask.worker.functions import CALL, MAP, InitializerFailed, label_of, packed_set_up
+
+Function = Callable[..., Any]
+
+OPTIONS = frozenset({
+    "priority", "key", "delay_s", "retries", "retry_delay_s", "retry_factor", "retry_max_delay_s",
+    "retry_jitter", "retry_only", "time_limit_s", "max_crashes", "max_losses",
+})  # fmt: skip
+"""What `Executor.with_options` takes; see `Session.submit`."""
+
+
+class Executor(concurrent.futures.Executor):
+    """Runs calls in worker processes: here, or wherever there are workers for a broker.
+
+    ``Executor(max_workers=4)`` brings its own broker and workers, as ``ProcessPoolExecutor`` does;
+    ``Executor("campaign")`` uses a broker that runs, and all its workers, in a session of its own.
+    Functions, lambdas, closures, and what is defined in a script or notebook, travel to the workers
+    by themselves, once to each, if both sides have the same minor version of Python.
+
+    All that ``concurrent.futures`` promises holds, and: a worker that dies costs nothing but time
+    (its call runs again elsewhere, `Settings.max_crashes` times at most); a running call can be
+    cancelled; exceptions have the remote traceback as their cause. Calls may run more than once,
+    when a worker or machine is lost; answers come once.
+
+    Thread-safe. Not for a child made by ``os.fork``.
+
+    Args:
+        where: the broker's label or address; None: an own one.
+        max_workers: how many processes, if it has its own; None: one for each core.
+        name: with a name, the session outlives this program; see `Session`.
+        initializer: called once in each worker process before the first call there. If it raises,
+            all calls that are pending raise `concurrent.futures.BrokenExecutor`, and so does `submit`.
+        initargs: its arguments.
+        settings: None: `Settings.load()`.
+
+    Raises:
+        ConnectError: there is no way to the broker; the subclass and the text say why.
+        PayloadError: the initializer or its arguments cannot be pickled.
+    """
+
+    def __init__(
+        self,
+        where: str | None = None,
+        *,
+        max_workers: int | None = None,
+        name: str | None = None,
+        initializer: Function | None = None,
+        initargs: tuple[Any, ...] = (),
+        settings: Settings | None = None,
+    ) -> None:
+        if where is not None and max_workers is not None:
+            raise ValueError(
+                f"the workers of broker {where!r} are started by `pyrotask worker {where} -n {max_workers}`: "
+                "max_workers is for an Executor without a label, which brings its own"
+            )
+        if max_workers is not None and max_workers < 1:
+            raise ValueError(f"max_workers must be at least 1, not {max_workers}")
+        if initializer is not None and not callable(initializer):
+            raise TypeError(f"the initializer must be callable, not {initializer!r}")
+        chosen = settings or Settings.load()
+        self._workers = None if where is not None else max_workers or os.cpu_count() or 1
+        self._team = None if self._workers is None else LocalTeam(self._workers, chosen)
+        if self._team is not None:
+            where, chosen = self._team.address, self._team.settings
+        assert where is not None
+        try:
+            self._session = Session(where, name, chosen)
+        except BaseException:
+            if self._team is not None:
+                self._team.close()
+            raise
+        self._has_initializer = initializer is not None
+        self._callables = Callables()
+        self._lock = threading.Lock()
+        self._stored: set[str] = set()
+        self._is_shut_down = False
+        self._broken: str | None = None
+        try:
+            self._set_up = self._stored_set_up(initializer, initargs)
+        except BaseException:
+            self._end()
+            raise
+        if self._team is not None:
+            self._team.watch(self._lost_team)
+        _before_exit(self)
+
+    def __repr__(self) -> str:
+        what = f"with {self._workers} workers of its own" if self._workers else f"at {self._session.where}"
+        return f"<pyrotask.Executor {what}, {len(self._session.pending)} calls pending>"
+
+    # --- calls --------------------------------------------------------------------------------------
+
+    def submit(self, fn: Function | str, /, *args: Any, **kwargs: Any) -> TaskFuture:
+        """Have ``fn(*args, **kwargs)`` called by a worker; returns the future result.
+
+        Args:
+            fn: a callable; or a text, the tag of a handler that the workers have.
+            args: its arguments; they are copied here and now.
+            kwargs: likewise; a handler takes none.
+
+        What cannot be pickled is the future's exception. It waits only while 100,000 calls or
+        64 MiB are unsent.
+
+        Raises:
+            RuntimeError: the executor has been shut down.
+            BrokenExecutor: its initializer has failed, or its session is over; the cause says why.
+        """
+        return self.submit_with({}, fn, args, kwargs)
+
+    def map(
+        self,
+        fn: Function,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        progress: bool | str = False,
+    ) -> Iterator[Any]:
+        """The results of ``fn`` with each item (or with one of each iterable), in their order.
+
+        Many calls travel as one task, a *chunk*: as many as take a twentieth of a second, as is
+        found out on the way, so that a million tiny calls are fast, and long ones are spread evenly.
+
+        Args:
+            fn: a callable.
+            iterables: collected at once, unless there is a ``buffersize``.
+            timeout: how many seconds from now on each result may take.
+            chunksize: how many calls make a task; None: as said.
+            buffersize: how many items at most are taken from the iterables ahead of the results.
+            progress: True, or a text: show a bar while the results are asked for; see `client.progress`.
+
+        Raises, when the result is asked for: what the call has raised; TimeoutError.
+        """
+        results = self.map_with(
+            {}, fn, iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize
+        )
+        return with_progress(results, total_of(iterables), progress) if progress else results
+
+    def with_options(self, **options: Any) -> WithOptions:
+        """The same executor, with these options for each call: ``ex.with_options(retries=3).submit(f, x)``.
+
+        ``priority``, ``key``, ``delay_s``, ``retries``, ``time_limit_s`` and so on: see `Session.submit`.
+        A ``key`` is for one call: the same key is the same call, and is done once.
+        """
+        unknown = sorted(options.keys() - OPTIONS)
+        if unknown:
+            raise TypeError(f"there is no option {unknown[0]!r}; there are: {', '.join(sorted(OPTIONS))}")
+        return WithOptions(self, options)
+
+    def results(self, timeout_s: float | None = None) -> Iterator[Answer]:
+        """The answers of the named session's earlier life; see `Session.results`."""
+        return self._session.results(timeout_s)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a submit would not wait now."""
+        return self._session.has_room
+
+    # --- the end --------------------------------------------------------------------------------------
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Take no more calls, and free what it has when those that were submitted are done. Idempotent.
+
+        Args:
+            wait: block until then; else that happens in the background, and the interpreter does not
+                end before.
+            cancel_futures: cancel all that is not done, also what runs.
+        """
+        with self._lock:
+            is_first, self._is_shut_down = not self._is_shut_down, True
+        if cancel_futures:
+            for future in self._session.pending:
+                future.cancel()
+        if is_first and not wait:
+            threading.Thread(target=self._end, name="pyrotask-shutdown").start()
+        elif wait:
+            self._end()
+
+    def _end(self) -> None:
+        self._session.wait()
+        self._session.close()
+        if self._team is not None:
+            self._team.close()
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def submit_with(
+        self, options: dict[str, Any], fn: Function | str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> TaskFuture:
+        """`submit`, with options."""
+        self._check_open()
+        said = {name: value for name, value in options.items() if value is not None}
+        try:
+            if isinstance(fn, str):
+                if kwargs:
+                    raise TypeError(f"the handler of tag {fn!r} takes positional arguments only")
+                return self._submitted(fn, payload.encode(args), said)
+            label = self._stored_label(fn, is_keyed="key" in said)
+            return self._submitted(CALL, payload.encode((self._set_up, label, args, kwargs)), said)
+        except PayloadError as error:
+            return _failed(fn if isinstance(fn, str) else CALL, error)
+
+    def map_with(
+        self,
+        options: dict[str, Any],
+        fn: Function,
+        iterables: tuple[Iterable[Any], ...],
+        *,
+        timeout: float | None,
+        chunksize: int | None,
+        buffersize: int | None,
+    ) -> Iterator[Any]:
+        """`map`, with options."""
+        self._check_open()
+        if "key" in options:
+            raise TypeError("a key names one call: use submit for it")
+        label = self._stored_label(fn, is_keyed=False)
+        are_tuples = len(iterables) != 1
+
+        def submit_chunk(items: list[Any]) -> TaskFuture:
+            try:
+                return self._submitted(MAP, payload.encode((self._set_up, label, are_tuples, items)), options)
+            except PayloadError as error:
+                return _failed(MAP, error)
+
+        mapping = Mapping(
+            submit_chunk,
+            zip(*iterables, strict=False) if are_tuples else iter(*iterables),
+            workers=self._workers or self._session.count_workers(),
+            chunksize=chunksize,
+            buffersize=buffersize,
+        )
+        return mapping.results(timeout)
+
+    def _submitted(self, tag: str, value: Payload, options: dict[str, Any]) -> TaskFuture:
+        try:
+            future = self._session.submit_payload(tag, value, options)
+        except PayloadError:
+            raise
+        except PyrotaskError as error:
+            raise BrokenExecutor(str(error)) from error
+        if self._has_initializer:
+            future.add_done_callback(self._look_at_set_up)
+        return future
+
+    def _look_at_set_up(self, future: concurrent.futures.Future[Any]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if isinstance(error, InitializerFailed) and self._broken is None:
+            self._broken = str(error)
+            self._session.abort(BrokenExecutor(str(error)))
+
+    def _lost_team(self, error: BaseException) -> None:
+        """Our workers have given up."""
+        self._broken = str(error)
+        self._session.abort(BrokenExecutor(str(error)))
+
+    def _check_open(self) -> None:
+        if self._broken is not None:
+            raise BrokenExecutor(self._broken)
+        if self._is_shut_down:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def _stored_label(self, function: Function, *, is_keyed: bool) -> str:
+        """Where the worker finds it: with a key it is stored for all sessions, else for ours."""
+        if not callable(function):
+            raise TypeError(f"a function is needed, or the tag of a handler, not {function!r}")
+        return self._store(self._callables.packed(function), for_good=is_keyed)
+
+    def _stored_set_up(self, initializer: Function | None, initargs: tuple[Any, ...]) -> str | None:
+        path = _own_path() if self._team is not None else []
+        if initializer is None and not path:
+            return None
+        return self._store(packed_set_up(initializer, initargs, path), for_good=self._team is None)
+
+    def _store(self, packed: Payload, *, for_good: bool) -> str:
+        label = label_of(packed, None if for_good else self._session.number)
+        with self._lock:
+            is_new = label not in self._stored
+            self._stored.add(label)
+        if is_new:
+            self._session.store(label, packed, for_good=for_good)
+        return label
+
+
+class WithOptions(concurrent.futures.Executor):
+    """An `Executor`'s `submit` and `map` with other options. From `Executor.with_options`."""
+
+    def __init__(self, executor: Executor, options: dict[str, Any]) -> None:
+        self._executor = executor
+        self._options = options
+
+    def submit(self, fn: Function | str, /, *args: Any, **kwargs: Any) -> TaskFuture:
+        """See `Executor.submit`."""
+        return self._executor.submit_with(self._options, fn, args, kwargs)
+
+    def map(
+        self,
+        fn: Function,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        progress: bool | str = False,
+    ) -> Iterator[Any]:
+        """See `Executor.map`. The options are those of each chunk."""
+        results = self._executor.map_with(
+            self._options, fn, iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize
+        )
+        return with_progress(results, total_of(iterables), progress) if progress else results
+
+    def with_options(self, **options: Any) -> WithOptions:
+        """These options, and others."""
+        return self._executor.with_options(**{**self._options, **options})
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Shut the executor down."""
+        self._executor.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def _failed(tag: str, error: BaseException) -> TaskFuture:
+    future = TaskFuture(tag, None, 0, lambda _: None)
+    future.settle(None, error)
+    return future
+
+
+def _own_path() -> list[str]:
+    """Where this program finds modules: its script's folder among them."""
+    return [str(Path(place).absolute()) for place in sys.path]
+
+
+def _before_exit(executor: Executor) -> None:
+    """Have it shut down, and its calls done, before the interpreter ends: as the standard library's are."""
+    reference = weakref.ref(executor)
+
+    def shut_down() -> None:
+        alive = reference()
+        if alive is not None:
+            alive.shutdown()
+
+    # Exit handlers proper come too late: by then no thread can be started any more.
+    threading._register_atexit(shut_down)  # type: ignore[attr-defined]  # noqa: SLF001

@@ -1,0 +1,68 @@
+"""A broker and workers of an Executor's own, on this machine, for as long as it lives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from pyrotask.config import Settings
+from pyrotask.errors import PyrotaskError
+from pyrotask.remote.server import Server
+from pyrotask.worker.supervisor import Supervisor
+
+
+class LocalTeam:
+    """Serves on a loopback port, with a key that only this user can read, and runs worker processes.
+
+    All of it ends with `close`, and with this process, however that ends.
+
+    Args:
+        workers: how many processes.
+        settings: bounds and periods.
+    """
+
+    def __init__(self, workers: int, settings: Settings) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="pyrotask-", ignore_cleanup_errors=True)
+        key_file = Path(self._folder.name) / "key"
+        # Other users of this machine can connect to the port, and must not have us run their code.
+        self.settings = replace(settings, key_file=key_file, journal=None)
+        self._server = Server(
+            label=f"executor of process {os.getpid()}",
+            settings=self.settings,
+            key_file=key_file,
+            name_server="off",
+            connection_file=False,
+        )
+        try:
+            self._server.start()
+            self.address = self._server.address
+            self._supervisor = Supervisor(self.address, workers, settings=self.settings, info="local")
+            self._supervisor.start()
+        except BaseException:
+            self._server.stop()
+            self._folder.cleanup()
+            raise
+
+    def watch(self, failed: Callable[[BaseException], object]) -> None:
+        """Call ``failed`` in a thread of its own if the workers cannot work, with the reason."""
+
+        def wait() -> None:
+            try:
+                self._supervisor.wait()
+            except Exception as error:  # noqa: BLE001 - whatever it was: whoever waits for answers is told
+                failed(error)
+
+        threading.Thread(target=wait, name="pyrotask-team", daemon=True).start()
+
+    def close(self) -> None:
+        """End the workers, and the broker. Idempotent."""
+        self._supervisor.stop()
+        with contextlib.suppress(PyrotaskError):  # `watch` has told it
+            self._supervisor.wait()
+        self._server.stop()
+        self._folder.cleanup()

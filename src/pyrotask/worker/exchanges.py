@@ -1,0 +1,111 @@
+"""What a child and the broker exchange: results for tasks. See `remote.bulk.exchange`.
+
+A result is acknowledged as soon as the broker has looked at it: its reply never waits for the
+next task to come.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager
+from typing import Any
+
+from pyrotask.errors import TaskManagerTermination, UnknownProcess
+from pyrotask.remote.proxy import CALL_TIMEOUT_S, BulkProxy
+from pyrotask.worker import running
+from pyrotask.worker.outbox import Outbox
+
+log = logging.getLogger("pyrotask.worker")
+
+PATIENCE_S = 60.0
+"""How long one request for tasks stays with the broker."""
+
+LATE_S = 30.0
+"""How much later than that its answer may come before the connection counts as broken."""
+
+Tasks = list[running.Assigned]
+
+_EXCHANGE = "exchange"
+
+
+class Exchanges:
+    """See the module's text. For one thread at a time.
+
+    All calls raise what `BulkProxy.call` and `remote.bulk.exchange` do; a result is acknowledged
+    all the same, if the broker has looked at it.
+
+    Args:
+        broker: where to.
+        outbox: where results come from.
+    """
+
+    def __init__(self, broker: BulkProxy, outbox: Outbox) -> None:
+        self._broker = broker
+        self._outbox = outbox
+        self.recalled: list[running.Result] = []
+        """What the supervisor has taken out of the tray: it gives that back, and so do we."""
+
+    def wait(self, process: int, count: int) -> Tasks:
+        """Wait for tasks, for up to `PATIENCE_S`."""
+        call = _call(process, [], count, PATIENCE_S)
+        return self._tasks(self._broker.call(*call, timeout_s=PATIENCE_S + LATE_S))
+
+    def hand_in(self, process: int, count: int) -> Tasks:
+        """Hand in some results, and return what tasks there are, up to ``count``. Does not wait for any."""
+        portion, recalled = self._outbox.portion(), self.recalled
+        call = _call(process, [*portion, *recalled], count, 0.0)
+        try:
+            reply = self._broker.call(*call)
+        except (TypeError, ValueError) as error:
+            self._refused(portion, error)
+            return []
+        except (UnknownProcess, TaskManagerTermination):
+            self._outbox.acknowledged(len(portion))
+            raise
+        tasks = self._tasks(reply)
+        self._outbox.acknowledged(len(portion))
+        if self.recalled is recalled:  # else more was recalled meanwhile
+            self.recalled = []
+        return tasks
+
+    def hand_in_and_wait(self, process: int, count: int, waiting: AbstractContextManager[None]) -> Tasks:
+        """Hand in all results, and wait for tasks; ``waiting`` is entered for the wait only.
+
+        Both calls are sent at once, which saves a lone task a message to and fro.
+        """
+        portion = self._outbox.portion()
+        first, second = _call(process, portion, 0, 0.0), _call(process, [], count, PATIENCE_S)
+        self._broker.send((first[0], first[1:]), (second[0], second[1:]))
+        try:
+            self._tasks(self._broker.receive(_EXCHANGE, CALL_TIMEOUT_S))
+        except Exception as error:
+            self._broker.close()  # the other reply is still to come, and nobody may take it for another's
+            if isinstance(error, (TypeError, ValueError)):
+                self._refused(portion, error)
+                return []
+            if isinstance(error, UnknownProcess):
+                self._outbox.acknowledged(len(portion))
+            raise
+        self._outbox.acknowledged(len(portion))
+        with waiting:
+            return self._tasks(self._broker.receive(_EXCHANGE, PATIENCE_S + LATE_S))
+
+    def _tasks(self, reply: dict[str, Any]) -> Tasks:
+        if reply["refused"]:
+            self._tell_refused(reply["refused"])
+        return [running.Assigned.from_wire(task) for task in reply["tasks"]]
+
+    def _tell_refused(self, refused: list[list[Any]]) -> None:
+        given_back = {task for task, *_ in self.recalled}  # by our supervisor, before us
+        for task, why in refused:
+            if task not in given_back:
+                log.warning("the result of task %s was refused: %s", task, why)
+
+    def _refused(self, portion: list[running.Result], error: Exception) -> None:
+        if not self._outbox.refused(len(portion), str(error)):
+            raise error  # it is not for what the task has returned
+        log.warning("the broker refused a result: %s", error)
+
+
+def _call(process: int, results: list[running.Result], count: int, patience_s: float) -> tuple[Any, ...]:
+    return _EXCHANGE, process, results, None, count, patience_s

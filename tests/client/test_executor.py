@@ -1,0 +1,381 @@
+"""An Executor over a broker with a worker of the test's own, which runs in a thread."""
+
+from __future__ import annotations
+
+import gc
+import math
+import operator
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, as_completed, wait
+from functools import partial
+from itertools import count
+from typing import Any, Self, cast
+
+import pytest
+
+from pyrotask import Executor
+from pyrotask.client.outcomes import RemoteTraceback
+from pyrotask.config import Settings
+from pyrotask.errors import KeyConflict, PayloadError, SessionExpired
+from pyrotask.remote.server import Server
+from pyrotask.worker import functions
+from pyrotask.worker.functions import Functions, fetcher
+from tests.client.serving import PATIENCE_S, HandWorker, ThreadWorker
+
+
+def tripled(number: int) -> int:
+    return 3 * number
+
+
+class FunctionWorker(ThreadWorker):
+    """It runs what Executors submit, and "sqrt"."""
+
+    def __init__(self, where: str) -> None:
+        self.fetched: list[str] = []
+        fetch = fetcher(where, Settings())
+
+        def fetch_and_note(label: str) -> Any:
+            self.fetched.append(label)
+            return fetch(label)
+
+        super().__init__(where, Functions(fetch_and_note).handlers() | {"sqrt": math.sqrt})
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self
+
+
+@pytest.fixture
+def worker(server: Server) -> Iterator[FunctionWorker]:
+    with FunctionWorker(server.address) as worker:
+        yield worker
+
+
+@pytest.fixture
+def executor(server: Server) -> Iterator[Executor]:
+    executor = Executor(server.address)
+    yield executor
+    executor.shutdown(cancel_futures=True)
+
+
+# --- submit -----------------------------------------------------------------------------------------
+
+
+def test_a_call_returns_its_result(executor: Executor, worker: FunctionWorker) -> None:
+    assert executor.submit(tripled, 2).result(PATIENCE_S) == 6
+    assert executor.submit(pow, 2, exp=5).result(PATIENCE_S) == 32
+
+
+def test_any_callable_can_be_called(executor: Executor, worker: FunctionWorker) -> None:
+    outer = 10
+    calls = [
+        executor.submit(lambda inner: outer + inner, 1),
+        executor.submit(partial(operator.add, 5), 6),
+        executor.submit("{}!".format, 11),
+        executor.submit(str, 11),
+    ]
+    assert [call.result(PATIENCE_S) for call in calls] == [11, 11, "11!", "11"]
+
+
+def test_a_text_is_the_tag_of_a_handler(executor: Executor, worker: FunctionWorker) -> None:
+    assert executor.submit("sqrt", 16.0).result(PATIENCE_S) == 4.0
+
+
+def test_a_function_travels_once(executor: Executor, worker: FunctionWorker) -> None:
+    factor = 3
+    futures = [executor.submit(lambda n: n * factor, number) for number in range(100)]
+    assert [future.result(PATIENCE_S) for future in futures] == [3 * number for number in range(100)]
+    assert len(worker.fetched) == 1
+
+
+def test_what_is_defined_anew_runs_as_it_is_then(executor: Executor, worker: FunctionWorker) -> None:
+    cell: dict[str, Any] = {"__name__": "__main__"}
+    exec("k = 2\ndef f(x): return k * x", cell)
+    first = executor.submit(cell["f"], 10)
+    exec("k = 3", cell)
+    second = executor.submit(cell["f"], 10)
+    exec("def f(x): return -x", cell)
+    third = executor.submit(cell["f"], 10)
+    assert [future.result(PATIENCE_S) for future in (first, second, third)] == [20, 30, -10]
+
+
+def test_an_exception_is_the_original_with_the_remote_traceback_as_cause(
+    executor: Executor, worker: FunctionWorker
+) -> None:
+    error = executor.submit(operator.truediv, 1, 0).exception(PATIENCE_S)
+    assert type(error) is ZeroDivisionError
+    assert isinstance(error.__cause__, RemoteTraceback)
+
+
+def test_a_class_of_the_script_comes_back_as_itself(executor: Executor, worker: FunctionWorker) -> None:
+    cell: dict[str, Any] = {"__name__": "__main__"}
+    exec("class Trouble(Exception): pass\ndef f(x): raise Trouble(x)", cell)
+    error = executor.submit(cell["f"], 7).exception(PATIENCE_S)
+    assert type(error) is cell["Trouble"]
+    assert str(error) == "7"
+
+
+@pytest.mark.parametrize("arguments", [(threading.Lock(),), (print, threading.Lock())])
+def test_what_cannot_be_pickled_is_the_futures_exception(
+    executor: Executor, arguments: tuple[Any, ...]
+) -> None:
+    fn = partial(print, arguments[0]) if len(arguments) == 1 else print
+    assert isinstance(executor.submit(fn, *arguments).exception(PATIENCE_S), PayloadError)
+
+
+def test_a_result_that_cannot_be_pickled_is_an_error(executor: Executor, worker: FunctionWorker) -> None:
+    assert "cannot be pickled" in str(executor.submit(threading.Lock).exception(PATIENCE_S))
+
+
+def test_what_is_no_function_is_refused(executor: Executor) -> None:
+    with pytest.raises(TypeError, match="a function is needed"):
+        executor.submit(3)  # type: ignore[arg-type]
+
+
+def test_a_function_of_another_python_names_both(
+    executor: Executor, worker: FunctionWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = functions._own_python()
+    with monkeypatch.context() as there:
+        there.setattr(functions, "_own_python", lambda: "3.9")
+        future, by_name = executor.submit(lambda: 1), executor.submit(tripled, 1)
+    with pytest.raises(PayloadError, match=f"pickled by Python 3.9, and this worker runs Python {own}"):
+        future.result(PATIENCE_S)
+    assert by_name.result(PATIENCE_S) == 3  # a name means the same everywhere
+
+
+def test_the_standard_library_waits_for_them(executor: Executor, worker: FunctionWorker) -> None:
+    futures = [executor.submit(tripled, number) for number in range(50)]
+    assert {future.result() for future in as_completed([*futures, *futures], PATIENCE_S)} == {
+        3 * number for number in range(50)
+    }
+
+
+def test_arguments_and_results_are_not_kept(executor: Executor, worker: FunctionWorker) -> None:
+    class Thing:
+        pass
+
+    argument = Thing()
+    seen = weakref.ref(argument)
+    future = executor.submit(repr, argument)
+    future.result(PATIENCE_S)
+    del argument
+    gc.collect()
+    assert seen() is None
+    value = weakref.ref(future)
+    del future
+    gc.collect()
+    assert value() is None
+
+
+# --- options ----------------------------------------------------------------------------------------
+
+
+def test_options_are_those_of_a_session(executor: Executor, by_hand: HandWorker) -> None:
+    executor.with_options(priority=1).submit(tripled, 1)
+    executor.with_options(priority=2).with_options(time_limit_s=9.0).submit(tripled, 2)
+    executor._session.flush(PATIENCE_S)
+    first, second = by_hand.take(1)[0], by_hand.take(1)[0]
+    assert (first[5], second[5]) == (9.0, None)
+
+
+def test_an_unknown_option_is_refused_with_those_there_are(executor: Executor) -> None:
+    with pytest.raises(TypeError, match="no option 'retry'; there are: .*retries"):
+        executor.with_options(retry=3)
+
+
+def test_a_call_with_a_key_is_done_once(server: Server, worker: FunctionWorker) -> None:
+    calls = []
+    for _ in range(2):
+        with Executor(server.address) as executor:
+            calls.append(executor.with_options(key="k").submit(time.perf_counter_ns).result(PATIENCE_S))
+    assert calls[0] == calls[1]
+
+
+def test_a_key_with_another_call_is_a_conflict(server: Server, worker: FunctionWorker) -> None:
+    with Executor(server.address) as executor:
+        executor.with_options(key="k").submit(tripled, 1).result(PATIENCE_S)
+        error = executor.with_options(key="k").submit(tripled, 2).exception(PATIENCE_S)
+    assert isinstance(error, KeyConflict)
+
+
+# --- map --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"chunksize": 7}, {"buffersize": 10}, {"chunksize": 3, "buffersize": 5}]
+)
+def test_a_map_gives_results_in_order(
+    executor: Executor, worker: FunctionWorker, options: dict[str, Any]
+) -> None:
+    assert list(executor.map(tripled, range(1000), **options)) == [3 * number for number in range(1000)]
+
+
+def test_a_map_over_several_iterables_ends_with_the_shortest(
+    executor: Executor, worker: FunctionWorker
+) -> None:
+    assert list(executor.map(pow, range(3), [2] * 10)) == [0, 1, 4]
+    assert list(executor.map(tripled, [])) == []
+
+
+def test_items_that_are_tuples_are_one_argument_each(executor: Executor, worker: FunctionWorker) -> None:
+    assert list(executor.map(sum, [(1, 2), (3, 4)])) == [3, 7]
+
+
+def test_a_map_gives_the_results_before_the_call_that_raised(
+    executor: Executor, worker: FunctionWorker
+) -> None:
+    results = executor.map(partial(operator.truediv, 1), [1, 2, 4, 0, 5], chunksize=5)
+    assert [next(results) for _ in range(3)] == [1.0, 0.5, 0.25]
+    with pytest.raises(ZeroDivisionError) as raised:
+        next(results)
+    assert isinstance(raised.value.__cause__, RemoteTraceback)
+
+
+def test_a_map_with_a_buffer_takes_no_more_than_that(executor: Executor, worker: FunctionWorker) -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[int]:
+        for number in count():
+            taken.append(number)
+            yield number
+
+    results = executor.map(tripled, endless(), buffersize=10)
+    assert [next(results) for _ in range(20)] == [3 * number for number in range(20)]
+    assert len(taken) <= 30
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_tiny_calls_travel_in_large_chunks(
+    executor: Executor, server: Server, worker: FunctionWorker
+) -> None:
+    assert sum(executor.map(tripled, range(50_000))) == 3 * sum(range(50_000))
+    tasks = cast("int", server.task_manager.broker.call(lambda m, _: m.state.next_task))
+    assert tasks < 500
+
+
+def test_a_result_that_is_late_is_a_timeout(executor: Executor) -> None:
+    with pytest.raises(TimeoutError):
+        next(executor.map(tripled, [1], timeout=0.01))
+
+
+def test_who_stops_asking_has_the_rest_cancelled(executor: Executor, by_hand: HandWorker) -> None:
+    results = executor.map(tripled, range(10), chunksize=1)
+    by_hand.take(1)
+    results.close()  # type: ignore[attr-defined]
+    assert executor._session.wait(PATIENCE_S)
+    assert by_hand.take(10, 0) == []
+
+
+@pytest.mark.parametrize("options", [{"chunksize": 0}, {"buffersize": 0}])
+def test_a_size_must_be_positive(executor: Executor, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be at least 1"):
+        executor.map(tripled, [1], **options)
+
+
+def test_a_map_has_no_key(executor: Executor) -> None:
+    with pytest.raises(TypeError, match="a key names one call"):
+        executor.with_options(key="k").map(tripled, [1])
+
+
+# --- the end ----------------------------------------------------------------------------------------
+
+
+def test_leaving_the_block_waits_for_the_calls(server: Server, worker: FunctionWorker) -> None:
+    with Executor(server.address) as executor:
+        futures = [executor.submit(tripled, number) for number in range(100)]
+    assert all(future.done() for future in futures)
+
+
+def test_after_the_shutdown_nothing_is_taken(executor: Executor) -> None:
+    executor.shutdown()
+    executor.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(tripled, 1)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.map(tripled, [1])
+
+
+def test_a_shutdown_can_cancel_what_waits_and_what_runs(server: Server, by_hand: HandWorker) -> None:
+    executor = Executor(server.address)
+    futures = [executor.submit(tripled, number) for number in range(10)]
+    by_hand.take(1)
+    executor.shutdown(cancel_futures=True)
+    assert all(future.cancelled() for future in futures)
+    with pytest.raises(CancelledError):
+        futures[0].result()
+
+
+def test_a_shutdown_without_waiting_finishes_what_was_submitted(
+    server: Server, worker: FunctionWorker
+) -> None:
+    executor = Executor(server.address)
+    futures = [executor.submit(tripled, number) for number in range(100)]
+    executor.shutdown(wait=False)
+    assert wait(futures, PATIENCE_S).not_done == set()
+    assert futures[99].result() == 297
+
+
+def test_its_functions_go_with_it(server: Server, worker: FunctionWorker) -> None:
+    with Executor(server.address) as executor:
+        executor.submit(lambda: 1).result(PATIENCE_S)
+        executor.with_options(key="k").submit(tripled, 1).result(PATIENCE_S)
+    labels = cast("list[str]", server.task_manager.broker.call(lambda m, _: list(m.state.data)))
+    assert len(labels) == 1  # that of the key is for all
+
+
+def test_a_named_executor_finds_what_its_earlier_life_has_left(
+    server: Server, worker: FunctionWorker
+) -> None:
+    friday = Executor(server.address, name="friday")
+    future = friday.submit(tripled, 5)
+    friday._session.close()
+    if future.exception() is None or not isinstance(future.exception(), SessionExpired):
+        assert future.result() == 15
+        return
+    with Executor(server.address, name="friday") as monday:
+        assert [answer.result() for answer in monday.results(PATIENCE_S)] == [15]
+
+
+# --- initializers -----------------------------------------------------------------------------------
+
+initialized: list[str] = []
+
+
+def test_an_initializer_runs_once_in_each_process(server: Server, worker: FunctionWorker) -> None:
+    initialized.clear()
+    with Executor(server.address, initializer=_initialize, initargs=("x",)) as executor:
+        assert list(executor.map(_seen, range(3), chunksize=1)) == [["x"], ["x"], ["x"]]
+        assert executor.submit(_seen, 1).result(PATIENCE_S) == ["x"]
+
+
+def test_an_initializer_that_raises_breaks_the_executor(server: Server, worker: FunctionWorker) -> None:
+    executor = Executor(server.address, initializer=operator.truediv, initargs=(1, 0))
+    futures = [executor.submit(tripled, 1) for _ in range(10)]
+    for future in futures:
+        with pytest.raises(BrokenExecutor, match="the initializer raised ZeroDivisionError"):
+            future.result(PATIENCE_S)
+    with pytest.raises(BrokenExecutor, match="ZeroDivisionError"):
+        executor.submit(tripled, 1)
+    executor.shutdown()
+
+
+def _initialize(text: str) -> None:
+    initialized.append(text)
+
+
+def _seen(_: int) -> list[str]:
+    return list(initialized)
+
+
+# --- arguments --------------------------------------------------------------------------------------
+
+
+def test_the_workers_of_a_broker_are_not_ours_to_count() -> None:
+    with pytest.raises(ValueError, match="pyrotask worker campaign -n 4"):
+        Executor("campaign", max_workers=4)
+    with pytest.raises(ValueError, match="at least 1"):
+        Executor(max_workers=0)

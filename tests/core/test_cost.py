@@ -1,0 +1,141 @@
+"""Nothing in the core costs more because there is more of everything else.
+
+Costs are counted in lines of Python, so that no clock and no machine has a say. A dictionary or a
+heap that has grown costs a line as before; a loop over what does not matter shows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from pyrotask.core.machine import Machine
+from pyrotask.core.model import SECOND, Kind, Limits, ProcessId
+from tests.core.world import VALUE
+
+FEW, MANY = 10, 2_000
+
+
+def lines(call: Callable[[], Any]) -> int:
+    """How many lines of Python that takes."""
+    count = 0
+
+    def trace(_frame: FrameType, event: str, _arg: Any) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def machine_with(**options: Any) -> Machine:
+    machine = Machine(Limits(**options))
+    machine.start(0, "test")
+    return machine
+
+
+def live(machine: Machine, tag: str, worker: ProcessId, *, by_tag: bool) -> None:
+    """One task's whole life."""
+    tags = frozenset({tag}) if by_tag else None
+    machine.submit(1, tag, VALUE)
+    leases: Any = machine.lease(1, tags=tags, process=worker).reply
+    (lease,) = leases
+    machine.succeed(1, lease.task, VALUE, attempt=lease.attempt)
+    assert machine.collect(1, tag=lease.tag if by_tag else None).reply
+
+
+def cost_of_a_life(waiting: int, tags: int, *, by_tag: bool) -> int:
+    """Lines a life, on average over some for each tag."""
+    machine = machine_with()
+    worker = ProcessId(machine.register(0).reply)  # type: ignore[arg-type]
+    for number in range(waiting):
+        machine.submit(0, f"tag{number % tags}", VALUE)
+    rounds = [f"tag{number % tags}" for number in range(max(2 * tags, 200))]
+    for tag in rounds:  # what is made once is made
+        live(machine, tag, worker, by_tag=by_tag)
+
+    def live_all() -> None:
+        for tag in rounds:
+            live(machine, tag, worker, by_tag=by_tag)
+
+    return lines(live_all) // len(rounds)
+
+
+@pytest.mark.parametrize("by_tag", [False, True])
+def test_a_life_costs_the_same_however_many_wait_with_however_many_tags(by_tag: bool) -> None:
+    alone = cost_of_a_life(FEW, 1, by_tag=by_tag)
+    crowded = cost_of_a_life(MANY, 500, by_tag=by_tag)
+
+    assert crowded <= 1.1 * alone
+
+
+def cost_of_ending_a_session(others: int) -> int:
+    machine = machine_with()
+    mine, other = (machine.sessions.open(0, name).reply for name in ("mine", "other"))
+    for number in range(others):
+        machine.submit(0, "a", VALUE, session=other, key=f"key {number}" if number % 2 else None)  # type: ignore[arg-type]
+        machine.sessions.open(0, f"session {number}")
+    machine.submit(0, "a", VALUE, session=mine)  # type: ignore[arg-type]
+    return lines(lambda: machine.sessions.end(1, mine))  # type: ignore[arg-type]
+
+
+def test_the_end_of_a_session_costs_what_it_had() -> None:
+    assert cost_of_ending_a_session(MANY) <= 1.1 * cost_of_ending_a_session(FEW)
+
+
+def cost_of_a_wait(others: int) -> int:
+    """Lines of a collect that is parked, and of taking its session up again by name."""
+    machine = machine_with()
+    for number in range(others):
+        session = machine.sessions.open(0, f"session {number}").reply
+        machine.sessions.collect(0, session, count=1, connection=machine.connect(), caller=number)  # type: ignore[arg-type]
+    mine = machine.sessions.open(0, "mine").reply
+    connection = machine.connect()
+
+    def wait() -> None:
+        machine.sessions.open_named(1, "mine")
+        machine.sessions.collect(1, mine, count=1, connection=connection, caller="me")  # type: ignore[arg-type]
+
+    return lines(wait)
+
+
+def test_a_wait_for_answers_costs_the_same_however_many_others_wait() -> None:
+    assert cost_of_a_wait(MANY) <= 1.1 * cost_of_a_wait(FEW)
+
+
+def cost_of_a_node(others: int) -> int:
+    """Lines of a supervisor's comings and goings: reconnect, beat, a child's death, the end."""
+    machine = machine_with()
+    for _ in range(others):
+        machine.register(0, period_ns=SECOND, kind=Kind.WORKER, connection=machine.connect())
+    first, second = machine.connect(), machine.connect()
+    node = machine.register_node(0, period_ns=SECOND, info="", connection=first).reply
+    children = [
+        machine.register(0, kind=Kind.WORKER, node=node, connection=machine.connect()).reply  # type: ignore[arg-type]
+        for _ in range(2)
+    ]
+    for _ in range(others):
+        machine.submit(0, "a", VALUE)
+    machine.lease(0, process=children[0])  # type: ignore[arg-type]
+
+    def come_and_go() -> None:
+        machine.beat(1, node, children, second)  # type: ignore[arg-type]
+        machine.disconnect(1, first)
+        machine.child_exited(1, children[0], {}, "signal 9")  # type: ignore[arg-type]
+        machine.unregister_node(node)  # type: ignore[arg-type]
+
+    return lines(come_and_go)
+
+
+def test_a_node_costs_the_same_however_many_processes_and_tasks_there_are() -> None:
+    assert cost_of_a_node(MANY) <= 1.1 * cost_of_a_node(FEW)
