@@ -81,9 +81,10 @@ def main() -> int:
         print(f"benchmarks: {', '.join(lacking)} missing here: pip install '.[test]'", file=sys.stderr)
         return 2
     chosen = parser().parse_args()
-    if not chosen.folder.is_dir():
-        print(f"benchmarks: there is no folder {chosen.folder}", file=sys.stderr)
-        return 2
+    for folder in (chosen.folder, *([chosen.json.absolute().parent] if chosen.json else [])):
+        if not folder.is_dir():
+            print(f"benchmarks: there is no folder {folder}", file=sys.stderr)
+            return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     return measure(chosen)
 
@@ -107,6 +108,8 @@ def measure(chosen: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         interrupted = True
     line.clear()
+    if chosen.json and not interrupted:
+        results.write(chosen.json)
     print_results(results)
     if interrupted:
         print(
@@ -115,7 +118,6 @@ def measure(chosen: argparse.Namespace) -> int:
         )
         return INTERRUPTED
     if chosen.json:
-        results.write(chosen.json)
         print(f"\nAll figures are in {chosen.json}; a page of them: python -m benchmarks.page {chosen.json}")
     ours = [failure for failure in results.failures if failure.system in OURS]
     return 1 if ours or not steps else 0

@@ -31,7 +31,7 @@ def filled(waiting: int, tags: int) -> Machine:
 
 
 def lives(machine: Machine, tags: int, number: int, *, by_tag: bool) -> float:
-    """Microseconds a life, by the clock."""
+    """Microseconds of the processor a life: others may be at work on this machine."""
     names = cycle([f"tag{k}" for k in range(tags)])
     wanted = cycle([frozenset({f"tag{k}"}) if by_tag else None for k in range(tags)])
     process = ProcessId(0)

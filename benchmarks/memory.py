@@ -60,7 +60,8 @@ def submit(broker: Broker, start: int, count: int, nbytes: int) -> int:
     return ticket
 
 
-def run_and_collect(broker: Broker, count: int, nbytes: int) -> None:
+def run_and_collect(broker: Broker, count: int, nbytes: int) -> int:
+    """Do up to so many tasks, and say how many: those of one lease are not too large together."""
     leases = do(broker, lambda m, now: m.lease(now, count=count)).reply
     for lease in leases:
         value = Payload(PLAIN, lease.payload.read()).in_blocks() if nbytes else lease.payload
@@ -73,6 +74,7 @@ def run_and_collect(broker: Broker, count: int, nbytes: int) -> None:
         answer = do(broker, lambda m, now: m.collect(now, final=False)).reply
         assert isinstance(answer, Answer), answer
         do(broker, lambda m, _now, task=answer.task: m.acknowledge(task))
+    return len(leases)
 
 
 def waiting(folder: Path, tasks: int, nbytes: int) -> None:
@@ -102,10 +104,10 @@ def again(folder: Path, tasks: int, nbytes: int) -> None:
     gc.collect()
     taken = resident_bytes() - before
     print(f"{'':>20} opened again in {seconds:.1f} s: {taken / tasks:.0f} bytes of memory a task", flush=True)
-    began, some = time.perf_counter(), min(tasks, 50_000)
-    for _ in range(0, some, AT_ONCE):
-        run_and_collect(broker, AT_ONCE, nbytes)
-    print(f"{'':>20} run and collected: {some / (time.perf_counter() - began):.0f} tasks/s", flush=True)
+    began, done = time.perf_counter(), 0
+    while done < min(tasks, 50_000):
+        done += run_and_collect(broker, AT_ONCE, nbytes)
+    print(f"{'':>20} run and collected: {done / (time.perf_counter() - began):.0f} tasks/s", flush=True)
     broker.close()
 
 
@@ -127,11 +129,9 @@ def lives(folder: Path, tasks: int, nbytes: int) -> None:
         time.sleep(0.1)
     left = resident_bytes() - before
     disk = Folder(folder / "journal").size()
-    print(
-        f"{tasks:>9} came and went, {nbytes:>6} bytes each way: {left / 1e6:.0f} MB of memory more than at the "
-        f"start (at most {most / 1e6:.0f}), {disk / 1e6:.1f} MB of disk, {tasks / seconds:.0f} tasks/s",
-        flush=True,
-    )
+    memory = f"{left / 1e6:.0f} MB of memory more than at the start (at most {most / 1e6:.0f})"
+    rest = f"{disk / 1e6:.1f} MB of disk, {tasks / seconds:.0f} tasks/s"
+    print(f"{tasks:>9} came and went, {nbytes:>6} bytes each way: {memory}, {rest}")
     broker.close()
 
 

@@ -29,6 +29,7 @@ map: Executor.map; shared data stored at the broker once, and kept by each worke
     environment = None
     distributions = ("pyrotask", "Pyro5", "msgpack", "uvloop")
     workloads = frozenset({"w1", "w2", "w3", "w4", "w5", "w6", "map", "plain", "idle"})
+    largest_swarm = 10_000
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)

@@ -1,6 +1,7 @@
 """Results as tables: the same ones for a terminal and for the documentation.
 
-Medians of all rounds. "-" says that a system has no such thing, "failed" that it was tried in vain.
+Medians of all rounds. "-" says that a system has no such thing, "failed" that it was tried in vain, "not
+here" that the system is not installed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from benchmarks.results import Results
 from benchmarks.targets import TARGETS, Target
 from benchmarks.workloads import WORKLOADS
 
-NOTHING, FAILED = "-", "failed"
+NOTHING, FAILED, MISSING = "-", "failed", "not here"
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ def _cell(results: Results, kind: type[Peer], column: Column) -> str:
     value = results.median(kind.name, column.workload, column.figure)
     if value is not None:
         return shown(value)
+    if kind.name in results.missing and column.workload in kind.workloads:
+        return MISSING
     return FAILED if results.failed(kind.name, column.workload) else NOTHING
 
 
@@ -156,11 +159,14 @@ def _of_idle_workers(results: Results) -> Table:
 
 
 def _systems(results: Results) -> Iterator[type[Peer]]:
-    known = results.figures.keys() | {failure.system for failure in results.failures}
+    tried = {failure.system for failure in results.failures}
+    known = results.figures.keys() | results.missing.keys() | tried
     return (adapter(name) for name in ADAPTERS if name in known)
 
 
 def _was_tried(results: Results, kind: type[Peer], workload: str) -> bool:
+    if kind.name in results.missing:
+        return workload in kind.workloads
     return workload in results.figures.get(kind.name, {}) or results.failed(kind.name, workload)
 
 
@@ -215,4 +221,5 @@ def versions(results: Results) -> list[str]:
         if (used := results.versions.get(kind.name))
         else f"{kind.title}: {kind.how}"
         for kind in _systems(results)
+        if kind.name not in results.missing
     ]

@@ -18,7 +18,7 @@ from benchmarks import environments, runner
 from benchmarks.page import page
 from benchmarks.peers import ADAPTERS, OURS, adapters
 from benchmarks.results import Failure, Results
-from benchmarks.tables import FAILED, NOTHING, Table, remarks, shown, tables
+from benchmarks.tables import FAILED, MISSING, NOTHING, Table, remarks, shown, tables
 from benchmarks.targets import TARGETS, Target
 from benchmarks.workloads import WORKLOADS
 from tests.waiting import until
@@ -104,6 +104,14 @@ def test_a_table_shows_the_median_of_the_rounds() -> None:
 
     (row,) = table.rows
     assert row[:2] == ["pyrotask", "20,000"]
+
+
+def test_a_table_has_a_row_for_what_is_not_installed() -> None:
+    results = results_of(pyrotask=[1.0])
+    results.missing["dask"] = "it is not made"
+
+    rows = {row[0]: row for row in first_table(results).rows}
+    assert rows["dask.distributed"][1] == MISSING
 
 
 def test_a_table_tells_a_failure_from_what_a_system_does_not_have() -> None:

@@ -34,6 +34,8 @@ class Peer(ABC):
     distributions: ClassVar[tuple[str, ...]] = ()
     """Whose versions belong to the figures."""
     workloads: ClassVar[frozenset[str]]
+    tasks_that_share: ClassVar[int] = 50
+    """Of how many `probe` tasks the rate is taken: fewer if each carries the array."""
     largest_swarm: ClassVar[int] = 2_000
     """More idle workers than these are not tried."""
 

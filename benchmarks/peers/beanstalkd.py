@@ -22,10 +22,12 @@ class InMemory(BrokerPeer):
     name = "beanstalkd"
     title = "beanstalkd"
     how = (
-        "results through a second tube; a round trip for each put, reserve and delete, by a client of our own"
+        "a client of our own, a round trip for each put, reserve and delete; results through a second "
+        "tube; shared data is sent with each task"
     )
     environment = "base"
     workloads = frozenset({"w1", "w2", "w3", "w4", "w5", "w6"})
+    tasks_that_share = 5
 
     @classmethod
     def program(cls) -> Path | None:

@@ -119,7 +119,7 @@ WORKLOADS = {
             },
             rounds=3,
             rounds_of_others=1,
-            limit_s=90.0,
+            limit_s=150.0,
         ),
         Workload(
             name="w7",
@@ -128,6 +128,7 @@ WORKLOADS = {
             figures={"answers": "of 10,000", "twice": "tasks", "goes on": "s"},
             rounds=3,
             rounds_of_others=1,
+            limit_s=120.0,
         ),
         Workload(
             name="plain",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import statistics
+import sys
 import time
 
 import psutil
@@ -16,7 +18,8 @@ SUBMIT_S = 3.0
 SETTLE_S = 0.5
 DRAIN_S = 1.5
 WAKES = 60
-IDLE = (2, 100, 500, 2_000)
+IDLE = (2, 100, 500, 2_000, 10_000)
+SPARE_FILES = 500
 IDLE_PILOT = 100
 IDLE_TASKS = 10_000
 IDLE_TARGET_S = 1.0
@@ -54,8 +57,14 @@ def waiting(trial: Trial) -> None:
 def idle_workers(trial: Trial) -> None:
     sizes = (2, 20) if trial.quick else IDLE
     for size in sizes:
-        if size <= trial.peer.largest_swarm:
+        if size <= min(trial.peer.largest_swarm, most_connections()):
             measure_idle(trial, size)
+
+
+def most_connections() -> int:
+    """How many a broker can have here: each is an open file."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if most == resource.RLIM_INFINITY else most - SPARE_FILES
 
 
 def measure_idle(trial: Trial, size: int) -> None:

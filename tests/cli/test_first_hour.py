@@ -133,6 +133,14 @@ def test_a_public_address_without_a_key(capsys: pytest.CaptureFixture[str]) -> N
     assert "`pyrotask serve pi --host 0.0.0.0 --key-file FILE`" in text
 
 
+def test_a_public_address_in_the_settings_without_a_key(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYROTASK_HOST", "0.0.0.0")
+    text = refusal(capsys, "serve", "pi", "--name-server", "off")
+    assert "`pyrotask serve pi --host 0.0.0.0 --key-file FILE`" in text
+
+
 def test_a_broker_that_asks_for_its_key(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +150,7 @@ def test_a_broker_that_asks_for_its_key(
     assert "--key-file" in text
 
 
+@pytest.mark.slow
 def test_a_module_that_is_not_there(server: Server) -> None:
     result = commands.run("worker", "molecules", "-n", "1", "--module", "my_tsaks")
     assert result.code == 1
@@ -150,6 +159,7 @@ def test_a_module_that_is_not_there(server: Server) -> None:
     assert result.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_mistyped_module_is_told_once_however_many_children_there_are(server: Server) -> None:
     with commands.Running("worker", "molecules", "-n", "4", "--module", "my_tsaks", "--json") as worker:
         result = worker.end()
@@ -160,6 +170,7 @@ def test_a_mistyped_module_is_told_once_however_many_children_there_are(server: 
     assert sum(json.loads(line)["event"] == "started" for line in result.out.splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_a_module_that_cannot_be_imported(server: Server, tmp_path: Path) -> None:
     module = tmp_path / "half_done.py"
     module.write_text("import nothing_there\n")
@@ -170,12 +181,14 @@ def test_a_module_that_cannot_be_imported(server: Server, tmp_path: Path) -> Non
     assert "exit code" not in result.out
 
 
+@pytest.mark.slow
 def test_a_module_without_a_handler(server: Server) -> None:
     result = commands.run("worker", "molecules", "-n", "1", "--module", "colorsys")
     assert result.code == 1
     assert "`@handler`" in result.err
 
 
+@pytest.mark.slow
 def test_a_tag_that_no_worker_has_a_handler_for(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     server.task_manager.addTaskRequest("sqrt", (2.0,))
     with commands.Running(
@@ -213,6 +226,8 @@ def test_a_broker_of_another_version(capsys: pytest.CaptureFixture[str]) -> None
     assert "`pip install pyrotask==9.9.9`" in text
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_a_worker_with_another_python_is_told_what_works_and_what_does_not() -> None:
     with (
         broker_of_others("platform.python_version = lambda: '3.99.1'"),

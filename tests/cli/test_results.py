@@ -215,8 +215,10 @@ def test_a_value_whose_module_is_not_here_stays_where_it_is(
     monkeypatch.delitem(sys.modules, "their_shapes")
     (tmp_path / "their_shapes.py").unlink()
     assert main([*FRIDAY, "--save", str(tmp_path / "saved")]) == 1
-
     assert "sqrt_0: the value needs the module 'their_shapes'" in capsys.readouterr().err
+    assert main([*FRIDAY, "--peek"]) == 0
+
+    assert "sqrt_0: the value needs the module 'their_shapes'" in capsys.readouterr().out
     assert house.to_collect() == 1
 
 

@@ -54,7 +54,7 @@ def test_a_failed_task_tells_its_story(house: House, lines: Lines) -> None:
     house.crash("exit code 3 while running sqrt_0, attempt 2")
     told = "\n".join(lines("tasks", "pi"))
 
-    assert "  sqrt_0: failed, 2 attempts, crashes: 2" in told
+    assert "  sqrt_0: failed, attempt 2, crashes: 2" in told
     assert re.search(r"attempt 1, process 0, \S+ s ago: crashed: killed by signal 9 \(SIGKILL\)", told)
     assert "        last words:\n          no memory" in told
     assert re.search(r"attempt 2, process 1, \S+ s ago: crashed: exit code 3", told)
@@ -147,7 +147,7 @@ def test_a_failed_task_says_what_happened_and_how_to_run_it_again(house: House, 
         house.fail(ValueError("bad luck"))
     told = lines("explain", "sqrt_0")
 
-    assert told[0] == "sqrt_0: failed, 2 attempts, retries: 1"
+    assert told[0] == "sqrt_0: failed, attempt 2, retries: 1"
     assert [line for line in told if line.endswith("raised: ValueError: bad luck")] == told[1:3]
     assert "  it failed (raised): ValueError: bad luck" in told
     assert told[-1] == "  to run it again: pyrotask retry pi --id sqrt_0"

@@ -13,6 +13,8 @@ import pytest
 from pyrotask import Server
 from tests.cli import commands
 
+pytestmark = pytest.mark.slow  # real processes
+
 TASKS = """
 import os, time
 from pathlib import Path

@@ -276,6 +276,13 @@ def test_a_size_must_be_positive(executor: Executor, options: dict[str, Any]) ->
         executor.map(tripled, [1], **options)
 
 
+def test_a_map_with_retries_calls_again(executor: Executor, worker: FunctionWorker) -> None:
+    calls.clear()
+    eager = executor.with_options(retries=2, retry_delay_s=0)
+    assert list(eager.map(_fails_at_first, range(4), chunksize=2)) == [0, 1, 2, 3]
+    assert sorted(calls) == [0, 0, 1, 2, 2, 3]
+
+
 def test_a_map_has_no_key(executor: Executor) -> None:
     with pytest.raises(TypeError, match="a key names one call"):
         executor.with_options(key="k").map(tripled, [1])
@@ -343,6 +350,7 @@ def test_a_named_executor_finds_what_its_earlier_life_has_left(
 # --- initializers -----------------------------------------------------------------------------------
 
 initialized: list[str] = []
+calls: list[int] = []
 
 
 def test_an_initializer_runs_once_in_each_process(server: Server, worker: FunctionWorker) -> None:
@@ -361,6 +369,13 @@ def test_an_initializer_that_raises_breaks_the_executor(server: Server, worker: 
     with pytest.raises(BrokenExecutor, match="ZeroDivisionError"):
         executor.submit(tripled, 1)
     executor.shutdown()
+
+
+def _fails_at_first(number: int) -> int:
+    calls.append(number)
+    if number % 2 == 0 and calls.count(number) == 1:
+        raise OSError("try again")
+    return number
 
 
 def _initialize(text: str) -> None:

@@ -7,7 +7,7 @@ from pyrotask.client.ledger import Delivery, Ledger
 
 
 def future(key: str | None = None) -> TaskFuture:
-    return TaskFuture("a", key, 0, lambda _: None)
+    return TaskFuture("a", key)
 
 
 def delivery(number: int, task: int) -> Delivery:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, wait
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import psutil
@@ -40,6 +40,13 @@ def touch_and_sleep(file: Path, seconds: float) -> None:
     time.sleep(seconds)
 
 
+def wait_for_a_file(folder: Path) -> int:
+    (folder / str(os.getpid())).touch()
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
 def die(how: int) -> None:
     os.kill(os.getpid(), how)
 
@@ -59,14 +66,14 @@ def test_a_million_tiny_calls(executor: Executor) -> None:
     assert sum(executor.map(abs, range(1_000_000))) == sum(range(1_000_000))
 
 
-def test_a_worker_that_is_killed_costs_its_call_a_second_run(executor: Executor) -> None:
-    future = executor.submit(sleep_and_tell, 1.0)
-    others = [executor.submit(sleep_and_tell, 0.01) for _ in range(50)]
-    wait(others, PATIENCE_S)
-    children = psutil.Process().children()
-    for child in children:
-        child.kill()
-    assert future.result(PATIENCE_S) not in {child.pid for child in children}
+def test_a_worker_that_is_killed_costs_its_call_a_second_run(executor: Executor, tmp_path: Path) -> None:
+    future = executor.submit(wait_for_a_file, tmp_path)
+    until(lambda: len(list(tmp_path.iterdir())) == 1)
+    killed = int(next(tmp_path.iterdir()).name)
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: len(list(tmp_path.iterdir())) == 2)
+    (tmp_path / "go").touch()
+    assert future.result(PATIENCE_S) != killed
 
 
 def test_a_call_that_kills_its_workers_ends_alone(executor: Executor) -> None:
@@ -126,6 +133,28 @@ executor.submit(slowly, "done").add_done_callback(lambda future: print(future.re
 
 def test_at_the_end_of_a_script_what_was_submitted_is_finished(tmp_path: Path) -> None:
     assert run(tmp_path, WITHOUT_SHUTDOWN) == "done\n"
+
+
+INTERRUPTED = """
+import time
+from pyrotask import Executor
+
+with Executor(max_workers=1) as executor:
+    executor.submit(abs, 1).result()
+    future = executor.submit(time.sleep, 600)
+    print("sleeping", flush=True)
+    future.result()
+"""
+
+
+def test_ctrl_c_ends_a_script_whose_call_would_run_long(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(INTERRUPTED, encoding="utf-8")
+    with Running(command=(sys.executable, str(tmp_path / "script.py"))) as script:
+        script.line("sleeping")
+        script.interrupt()
+        result = script.end()
+    assert result.code != 0
+    assert result.err.rstrip().endswith("KeyboardInterrupt")
 
 
 OWN_MODULE = """

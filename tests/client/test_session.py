@@ -27,6 +27,7 @@ from pyrotask.errors import (
 )
 from pyrotask.remote.server import Server
 from tests.client.serving import PATIENCE_S, HandWorker, ThreadWorker, serving
+from tests.remote.serving import in_thread
 from tests.waiting import until
 
 
@@ -142,6 +143,14 @@ def test_a_full_broker_delays_and_refuses_nothing() -> None:
     ):
         futures = [session.submit("sqrt", 4.0) for _ in range(100)]
         assert {future.result(PATIENCE_S) for future in futures} == {2.0}
+
+
+def test_a_submit_waits_while_too_much_is_unsent(
+    session: Session, worker: ThreadWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyrotask.client.state.MOST_UNSENT", 1)
+    futures = [session.submit("sqrt", 4.0) for _ in range(100)]
+    assert {future.result(PATIENCE_S) for future in futures} == {2.0}
 
 
 # --- cancelling -------------------------------------------------------------------------------------
@@ -412,6 +421,19 @@ def test_a_forked_child_is_told_to_open_its_own(session: Session, monkeypatch: p
         in_child.setattr("pyrotask.client.session.os.getpid", lambda: parent + 1)
         with pytest.raises(RuntimeError, match="open another"):
             session.submit("sqrt", 2.0)
+
+
+def test_a_reader_is_told_why_it_waits(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    leave_behind(server, 1)
+    with (
+        Session(server.address, "campaign", settings=Settings(explain_after_s=0.1)) as session,
+        caplog.at_level(logging.WARNING, "pyrotask.client"),
+    ):
+        reading = in_thread(lambda: list(session.results()))
+        until(lambda: caplog.messages)
+        session.close()
+        assert isinstance(reading(), SessionExpired)
+    assert caplog.messages == ["1 task tagged power waits; no worker is registered"]
 
 
 def test_a_wait_explains_itself(server: Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -165,6 +165,18 @@ def test_a_result_that_was_set_aside_can_be_collected_by_its_tag_and_forgotten()
     assert [world.collected(tag="a"), world.collected(tag="a")] == [tasks[0], tasks[2]]
 
 
+def test_a_session_keeps_its_objects_at_their_place_whoever_asks() -> None:
+    world = World()
+    session = world.open_session()
+    task = world.submit(session=session)
+    world.succeed(world.take(), OBJECT)
+    for _ in range(2):
+        with pytest.raises(PayloadError):
+            world.collect(session=session, plain_only=True)
+
+    assert world.collected(session=session) == task
+
+
 def test_an_object_for_a_submitter_that_reads_plain_values_only_is_refused() -> None:
     world = World()
     task = world.submit(options=Options(plain_answer=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyrotask.core.explain_task import MOST_BEFORE, explain_task
-from pyrotask.core.model import SECOND, Kind, Options, RetryPolicy, SessionId, TaskNumber
+from pyrotask.core.model import SECOND, Kind, NewTask, Options, RetryPolicy, SessionId, TaskNumber
 from tests.core.world import OBJECT, World
 
 
@@ -45,7 +45,8 @@ def test_a_python_object_is_not_in_the_line_of_plain_values(world: World) -> Non
 
 
 def test_a_long_line_is_not_counted_to_its_end(world: World) -> None:
-    tasks = [world.machine.submit(world.now, "a", OBJECT).reply for _ in range(MOST_BEFORE + 2)]
+    new = [NewTask("a", OBJECT)] * (MOST_BEFORE + 2)
+    tasks = world.do(world.machine.submit_many(world.now, new))
 
     assert told(world, tasks[3])[1] == "3 of its tag and priority are to run before it"
     assert told(world, tasks[-2])[1].startswith(f"{MOST_BEFORE} of its tag")

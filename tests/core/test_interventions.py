@@ -70,6 +70,15 @@ def test_a_session_has_the_tasks_that_it_subscribed_to(world: World) -> None:
     assert numbers(world, Selection(session=session)) == [task]
 
 
+def test_tasks_are_found_by_their_keys(world: World) -> None:
+    one, two = world.submit("a", key="k"), world.submit("b", key="l")
+    world.submit("a")
+
+    assert numbers(world, Selection(keys=("k", "l", "of nobody"))) == [one, two]
+    assert numbers(world, Selection(keys=("k", "l"), tag="b")) == [two]
+    assert numbers(world, Selection(keys=("k", "l"), numbers=(one,))) == [one]
+
+
 def test_a_page_says_where_to_go_on_until_there_is_no_more(world: World) -> None:
     tasks = [world.submit() for _ in range(4)]
     first = select(world.machine.state, Selection(), limit=2)

@@ -215,6 +215,19 @@ def test_an_attempt_of_which_the_power_took_the_lease_has_a_number_of_its_own() 
     assert (lease.task, lease.attempt) == (task, lost.attempt + ATTEMPT_BLOCK)
 
 
+def test_attempts_at_a_new_task_count_from_one_in_every_run() -> None:
+    world = World()
+    world.submit()
+    world.take()
+    restart(world)
+    new = world.submit(options=Options(priority=1))
+    (lease,) = world.lease()
+
+    assert (lease.task, lease.attempt) == (new, 1)
+    with pytest.raises(NotHolder, match="never handed out as attempt 2"):
+        world.succeed(new, attempt=2)
+
+
 def test_the_value_of_an_attempt_of_which_the_power_took_the_lease_is_an_answer() -> None:
     world = World()
     task = world.submit()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import queue
 import threading
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ from pyrotask.core.model import (
 )
 from pyrotask.core.state import DurableState
 from pyrotask.errors import BrokerBroken, KeyConflict
-from pyrotask.journal import FileJournal, JournalDamaged, Opened, Policy, open_journal
+from pyrotask.journal import FileJournal, JournalDamaged, Opened, Policy, blocks, open_journal
 from pyrotask.journal.blocks import blocks_of
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.mark import read_mark
@@ -54,8 +56,8 @@ def ended(number: int) -> list[e.Event]:
 class Book:
     """A journal, and the state that its events have made: what a broker has."""
 
-    def __init__(self, path: Path, policy: Policy = Policy.ALWAYS) -> None:
-        opened: Opened = open_journal(path, policy, file_bytes=FILE_BYTES)
+    def __init__(self, path: Path, policy: Policy = Policy.ALWAYS, *, file_bytes: int = FILE_BYTES) -> None:
+        opened: Opened = open_journal(path, policy, file_bytes=file_bytes)
         self.journal: FileJournal = opened.journal
         self.state: DurableState = opened.state
         self.folder = Folder(path)
@@ -105,6 +107,25 @@ def test_a_small_value_stays_in_memory(book: Book) -> None:
 
     assert list(blocks_of(book.state)) == []
     assert book.files() == []
+
+
+def test_large_values_take_little_memory(tmp_path: Path, figure: Callable[[str], None]) -> None:
+    count, most_bytes = 1000, 800
+    book = Book(tmp_path / "journal", file_bytes=blocks.FILE_BYTES)
+    book.add(*[submitted(number, value(number, 10_000)) for number in range(count)])
+    gc.collect()
+    tracemalloc.start()
+    try:
+        more = [submitted(count + number, value(number, 10_000)) for number in range(count)]
+        book.add(*more)
+        del more
+        gc.collect()
+        each = tracemalloc.get_traced_memory()[0] / count
+    finally:
+        tracemalloc.stop()
+
+    figure(f"a waiting task of 10 kB takes {each:.0f} bytes")
+    assert each < most_bytes
 
 
 @pytest.mark.parametrize("policy", Policy)

@@ -10,6 +10,8 @@ import pytest
 
 from pyrotask.cli import journal as command
 from pyrotask.cli.output import Output
+from pyrotask.core import events as e
+from pyrotask.core.model import Payload
 from pyrotask.journal import JournalDamaged, NoJournal
 from pyrotask.journal.folder import Folder
 from tests.journal.lives import life, write
@@ -58,6 +60,32 @@ def test_check_refuses_a_damaged_journal(journal: Path) -> None:
     (journal / "mark").unlink()
     with pytest.raises(JournalDamaged):
         run("check", journal)
+
+
+@pytest.fixture
+def damaged_value(tmp_path: Path) -> Path:
+    """A journal of which nothing but a large value is damaged."""
+    value = Payload("plain", (bytes(5000),)).in_blocks()
+    write(tmp_path / "journal", [[e.DataStored((("x", value),))]])
+    (part,) = Folder(tmp_path / "journal").blocks()
+    part.path.write_bytes(bytes(4999) + b"!")
+    return tmp_path / "journal"
+
+
+def test_check_reads_large_values_too(damaged_value: Path) -> None:
+    with pytest.raises(
+        JournalDamaged, match=r"up to event 1, but a user's value \(5000 bytes"
+    ):
+        run("check", damaged_value)
+
+
+def test_compact_says_how_many_large_values_are_lost(
+    damaged_value: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("compact", "--accept-loss", damaged_value, json=True)
+
+    assert json.loads(capsys.readouterr().out)["lost_values"] == 1
+    assert run("check", damaged_value, quiet=True) == 0
 
 
 @pytest.mark.parametrize("action", ["check", "export", "compact"])

@@ -12,9 +12,10 @@ import pytest
 
 from pyrotask.journal import Policy
 from pyrotask.journal.folder import Folder
-from pyrotask.journal.recovery import fold
+from pyrotask.journal.recovery import fold, prove_blocks
 
 LABELS = 7
+MOST_FILES = 50
 
 WRITER = """
 import os, sys, threading
@@ -22,11 +23,16 @@ from pyrotask.core import events as e
 from pyrotask.core.model import Payload
 from pyrotask.journal import Policy, open_journal
 
-journal = open_journal(sys.argv[1], Policy(sys.argv[2]), due_bytes=30_000).journal
+opened = open_journal(sys.argv[1], Policy(sys.argv[2]), due_bytes=30_000, file_bytes=100_000)
+journal, state = opened.journal, opened.state
 lock = threading.Lock()
 
 def stored(number):
-    return e.DataStored(((str(number % 7), Payload("plain", (b"%d" % number,))),))
+    size = 5_000 if number % 3 else 0  # most are large values, in files of their own
+    value = Payload("plain", ((b"%d" % number).ljust(size),)).in_blocks()
+    event = e.DataStored(((str(number % 7), value),))
+    state.apply(event)  # so it holds the large values that are needed
+    return event
 
 def work():
     while True:
@@ -58,11 +64,14 @@ def write_until_killed(path: Path, policy: Policy, after_s: float) -> int:
 
 def check(path: Path, acknowledged: int) -> None:
     """Each label has the number of the last event that stored it, and the last are there."""
-    folded = fold(Folder(path))
+    folder = Folder(path)
+    folded = fold(folder)
+    prove_blocks(folder, folded)
     stored = sorted(int(value.read()[0]) for value in folded.state.data.values())
 
     assert folded.position >= acknowledged
     assert stored == list(range(folded.position - LABELS + 1, folded.position + 1))
+    assert len(folder.blocks()) < MOST_FILES  # those of values that nobody needs go
 
 
 @pytest.mark.parametrize("policy", Policy)

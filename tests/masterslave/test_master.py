@@ -34,6 +34,11 @@ def compute(master: MasterProcess, count: int = 1) -> None:
         tm.storeResult(task_id, sum(parameters))
 
 
+def test_a_master_listens_where_the_setting_host_says(make_master: MakeMaster) -> None:
+    assert make_master("usual")._server.host == "127.0.0.1"
+    assert make_master("elsewhere", host="localhost")._server.host == "localhost"
+
+
 # --- tasks and results --------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
     SessionCaller   the protocol of our own clients: numbered calls, repeated until they are answered
     FutureCaller    our own client, `Session`, with its futures
+    MasterCaller    a master of the master/slave module, at the broker
     PlainCaller     a plain Pyro proxy of the reference API: each call is sent once, so of a call
                     that breaks nobody knows whether it was done
 
@@ -17,8 +18,9 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, wait
-from typing import Any
+from typing import Any, TypeVar
 
 from Pyro5.api import Proxy
 from Pyro5.errors import CommunicationError
@@ -28,7 +30,10 @@ from pyrotask.client.future import TaskFuture
 from pyrotask.client.session import Session
 from pyrotask.core.model import Payload
 from pyrotask.errors import ConnectError, Refused, SessionExpired
+from pyrotask.masterslave import RemoteMasterProcess
 from pyrotask.remote.proxy import BulkProxy
+
+T = TypeVar("T")
 
 PATIENCE_S = 60.0
 """How long a caller tries one call, and how long it waits for its last answers."""
@@ -76,6 +81,7 @@ class Caller(ABC):
         self.watch = watch
         self.over = threading.Event()
         """When it is set, nothing new is begun."""
+        self.ended_at = 0.0
         self.calls = 0
         """That were acknowledged."""
         self.broken = 0
@@ -112,6 +118,8 @@ class Caller(ABC):
             self.live()
         except Exception as error:  # noqa: BLE001 - the test reads it
             self.problems.append(f"it failed: {type(error).__name__}: {error}")
+        finally:
+            self.ended_at = time.monotonic()
 
 
 class SessionCaller(Caller):
@@ -261,7 +269,7 @@ class FutureCaller(Caller):
         return self._answers
 
     def live(self) -> None:
-        session = self._open()
+        session = _patiently(lambda: Session(self._where, name=self.name))
         try:
             while not self.over.is_set():
                 if len(self._futures) < MOST_OUTSTANDING:
@@ -273,17 +281,6 @@ class FutureCaller(Caller):
             self._look()
         finally:
             session.end()
-
-    def _open(self) -> Session:
-        give_up_at = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                return Session(self._where, name=self.name)
-            except ConnectError:
-                if time.monotonic() > give_up_at:
-                    raise
-                self.broken += 1
-                time.sleep(0.1)
 
     def _submit(self, session: Session) -> None:
         for _ in range(self.dice.randint(1, MOST_AT_ONCE)):
@@ -302,6 +299,55 @@ class FutureCaller(Caller):
                 self._answers += 1
                 self.watch.happened(f"an answer for {self.name}")
         self._futures = left
+
+
+class MasterCaller(Caller):
+    """A master of a running broker: it asks for some tasks, and then for as many results."""
+
+    def __init__(self, name: str, dice: random.Random, watch: Watch, label: str, where: str) -> None:
+        super().__init__(name, dice, watch)
+        self._label = label
+        self._where = where
+        self._index_of: dict[str, int] = {}
+        """By id: what was asked for and not answered."""
+        self._answers = 0
+
+    @property
+    def answer_count(self) -> int:
+        return self._answers
+
+    def live(self) -> None:
+        master = _patiently(lambda: RemoteMasterProcess(self._label, self._where))
+        try:
+            asked = 0
+            while not self.over.is_set():
+                for index in range(asked, asked + self.dice.randint(1, 5)):
+                    self._index_of[master.requestTask(self.name, *self.parameters(index))] = index
+                    self.calls += 1
+                    asked += 1
+                while self._index_of and not self.problems:
+                    self._take(*master.retrieveResult())
+        finally:
+            master.shutdown()
+
+    def _take(self, task: str | None, tag: str | None, value: Any) -> None:
+        index = self._index_of.pop(task or "", None)
+        if index is None or tag != self.name or value[:2] != [self.name, index]:
+            self.problems.append(f"{value} came for {task}, which was answered before, or not submitted")
+        self._answers += 1
+        self.watch.happened(f"an answer for {self.name}")
+
+
+def _patiently(connect: Callable[[], T]) -> T:
+    """Try until it can connect."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return connect()
+        except ConnectError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.1)
 
 
 class PlainCaller(Caller):

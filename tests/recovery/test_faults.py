@@ -34,7 +34,7 @@ from pyrotask.journal.recovery import fold
 from pyrotask.remote.labels import object_name
 from pyrotask.remote.proxy import BulkProxy
 from tests.cli import commands
-from tests.recovery.callers import Caller, FutureCaller, PlainCaller, SessionCaller, Watch
+from tests.recovery.callers import Caller, FutureCaller, MasterCaller, PlainCaller, SessionCaller, Watch
 from tests.recovery.deaths import Deaths
 from tests.recovery.houses import LABEL, Broker
 from tests.recovery.keyed_master import TAG, Client, Notes
@@ -55,6 +55,7 @@ class World:
 
     def __init__(self, folder: Path, dice: random.Random, seconds: float, stack: ExitStack) -> None:
         self.folder = folder
+        self.calm_at = 0.0
         self.watch = Watch()
         logs = folder / "logs"
         logs.mkdir()
@@ -69,6 +70,7 @@ class World:
             SessionCaller("session by its label", _other(dice), self.watch, LABEL),
             SessionCaller("session in bad weather", _other(dice), self.watch, self.weather.address),
             FutureCaller("futures in bad weather", _other(dice), self.watch, self.weather.address),
+            MasterCaller("master in bad weather", _other(dice), self.watch, LABEL, self.weather.address),
             PlainCaller("plain proxy in bad weather", _other(dice), self.watch, uri),
         ]
         module = folder / "fault_tasks.py"
@@ -97,6 +99,7 @@ class World:
         self.deaths.stop()
         self.deaths.check()
         self.weather.clear_up()
+        self.calm_at = time.monotonic()
         for caller in self.callers:
             caller.over.set()
         for caller in self.callers:
@@ -197,7 +200,8 @@ def _tell(everybody: World) -> None:
     print(f"tasks that ran: {len(runs)}, {twice} of them more than once, {sum(runs.values())} runs")
     for caller in everybody.callers:
         print(
-            f"{caller.name}: {caller.calls} calls acknowledged, {caller.broken} broken; "
+            f"{caller.name}: all its answers {caller.ended_at - everybody.calm_at:.1f} s after the storm; "
+            f"{caller.calls} calls acknowledged, {caller.broken} broken; "
             f"{caller.answer_count} answers"
             + (f", {caller.lost} lost on the wire" if isinstance(caller, PlainCaller) else "")
         )

@@ -29,6 +29,7 @@ from tests.recovery.deaths import Deaths
 from tests.recovery.houses import manager, working
 
 MOST_OUTSTANDING = 40
+PATIENCE_S = 120.0
 BROKEN = (CommunicationError, ConnectError)
 
 
@@ -84,8 +85,10 @@ class Master:
     def _read_back(self) -> int:
         """How many tasks there are: those that wait, run, or have an answer."""
         self.broken_calls += 1
+        give_up_at = time.monotonic() + PATIENCE_S
         while True:
             self._deaths.check()
+            assert time.monotonic() < give_up_at, "there is a broker, and no way to it"
             try:
                 self._proxy._pyroRelease()
                 self._proxy = manager()

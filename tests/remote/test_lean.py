@@ -37,7 +37,7 @@ class Other:
         return wire.parse_header(data)
 
     def answer(self, to: wire.Header, value: object) -> bytes:
-        data = msgpack.packb(value)
+        data: bytes = msgpack.packb(value)
         return wire.answer_header(wire.RESULT, to, len(data)) + data
 
     def close(self) -> None:
@@ -111,6 +111,13 @@ def test_a_call_after_one_whose_reply_was_not_awaited_is_refused(other: Other) -
     other.connection.send(("one", ()))
     with pytest.raises(Pyro5.errors.ProtocolError, match="interrupted"):
         other.connection.call("two", (), 30.0)
+
+
+def test_an_argument_that_cannot_travel_leaves_the_connection_as_it_was(broker: BulkProxy) -> None:
+    for _ in range(2):
+        with pytest.raises(TypeError, match="cannot travel"):
+            broker.send(("hello", ()), ("store_data", ({"x": object()},)))
+    assert broker.call("hello")["label"] == "lean"
 
 
 def test_a_reply_to_another_call_is_not_taken(other: Other) -> None:

@@ -102,8 +102,6 @@ class SessionMaster(Actor):
 
     def _connect(self) -> Story:
         link = yield self.world.network.connect()
-        if self.loop.chance(0.3):
-            yield from self._open_another(link)
         session = yield link.call("open_session", self.name)
         self.world.witness.saw("session", session, self.name)
         if self._session is not None and session != self._session:
@@ -112,13 +110,14 @@ class SessionMaster(Actor):
             self._begin_anew()
         self._session, self._link = session, link
 
-    def _open_another(self, link: Link) -> Story:
+    def _open_another(self) -> Story:
         """A session for something else, which is over soon."""
         self._others += 1
         name = f"{self.name}, other {self._others}"
-        other = yield link.call("open_session", name)
+        assert self._link is not None
+        other = yield self._link.call("open_session", name)
         self.world.witness.saw("session", other, name)
-        yield link.call("close_session", other)
+        yield self._link.call("close_session", other)
 
     def _act(self) -> Story:
         random = self.loop.random
@@ -133,6 +132,8 @@ class SessionMaster(Actor):
             self._prepare("cancel", {"tasks": [random.choice(sorted(self._works))]})
         elif roll < 0.6 and not self.world.is_calm:
             yield from self._store()
+        elif roll < 0.7 and not self.world.is_calm:
+            yield from self._open_another()
         elif roll < 0.7 and self.world.is_calm and not self.world.witness.is_strict:
             yield from self._give_up_what_the_power_took()
         elif roll < 0.75:

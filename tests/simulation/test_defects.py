@@ -12,8 +12,8 @@ from tests.simulation import defects
 from tests.simulation.witness import LawBrokenError
 from tests.simulation.world import Defect, World
 
-WORLDS = 2000
-"""In so many at most it must show; most show in the first fifty."""
+WORLDS = 5000
+"""In so many at most it must show. Most show in the first hundred."""
 
 _FOUND = (LawBrokenError, BrokerBroken, Refused)
 

@@ -36,8 +36,9 @@ class Witness:
         self._holders: dict[int, tuple[int | None, int]] = {}
         self.deaths: Counter[str] = Counter()
         """By piece of work: how often its worker died, or could not be heard, while it ran."""
-        self._answered: dict[int, str] = {}
-        """Tasks whose value was acknowledged to the worker that handed it in."""
+        self._succeeded: set[int] = set()
+        self._answered: set[int] = set()
+        """Those of these whose value was acknowledged to a worker that handed it in."""
 
     def tell(self, text: str, *details: Any) -> None:
         """Add a line to the story."""
@@ -71,17 +72,22 @@ class Witness:
                 self._ended_by_hand(event, call)
                 self._holders.pop(event.task, None)
             elif isinstance(event, e.TaskRetried):
-                self._answered.pop(event.task, None)
+                self._succeeded.discard(event.task)
+                self._answered.discard(event.task)
             elif isinstance(event, _ENDS_OF_LEASES):
                 self._holders.pop(event.task, None)
+                if isinstance(event, e.TaskSucceeded):
+                    self._succeeded.add(event.task)
 
     def crashed(self) -> None:
         """The broker died; what its events said need not be so."""
         self._holders.clear()
+        self._succeeded.clear()
 
-    def acknowledged(self, task: int, work: str) -> None:
-        """A worker was told that its value was taken."""
-        self._answered[task] = work
+    def acknowledged(self, task: int) -> None:
+        """A worker was told that its value was taken; perhaps it came too late to count."""
+        if task in self._succeeded:
+            self._answered.add(task)
 
     def _leased(self, event: e.TaskLeased) -> None:
         if self.is_strict and event.task in self._answered:

@@ -203,7 +203,7 @@ class Child(Actor):
         refused = {task for task, _ in reply["refused"]}
         for result in results:
             if result[2] == "value" and result[0] not in refused:
-                self.world.witness.acknowledged(result[0], self._works[result[0], result[1]])
+                self.world.witness.acknowledged(result[0])
         for task in reply["tasks"]:
             number, tag, attempt, payload = task[:4]
             work = unpacked(payload)

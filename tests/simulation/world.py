@@ -62,6 +62,8 @@ class World:
         self._defect = defect
         self._acknowledges_at_once = acknowledges_at_once
         self._policy = Policy.ALWAYS if loop.chance(0.5) else Policy.INTERVAL
+        self._has_bad_power = loop.chance(0.15)
+        """One power failure after another, and no other trouble."""
         self._disk = Disk()
         self._looks_inside = looks_inside
         self._check_every = loop.random.choice((7, 60, 60, 60)) if looks_inside else 0
@@ -112,6 +114,8 @@ class World:
             *[self._crash] * 5, self._kill_child, self._kill_child, self._kill_slave, self._kill_master,
             self._stop_somebody, self._stop_somebody, self._compact,
         ]  # fmt: skip
+        if self._has_bad_power:
+            troubles = [self._crash]
         for _ in range(random.choice((0, 2, 4, 7))):
             self.loop.after(self.loop.between(0.0, seconds), random.choice(troubles))
 
@@ -120,7 +124,7 @@ class World:
         if broker is None:
             return
         self._look_closely(broker)
-        power = self.loop.chance(0.5)
+        power = self._has_bad_power or self.loop.chance(0.5)
         self.witness.tell("the broker dies; the power fails:", power)
         broker.die()
         self.network.lose_broker()

@@ -57,7 +57,7 @@ def test_each_of_very_many_tasks_is_answered_once(
     # Over proxies 100,000 take minutes: `pytest -m slow --full` has them.
     is_full = kind == "in process" or pytestconfig.getoption("--full")
     with open_house(kind) as house:
-        _run_all(house, 100_000 if is_full else 15_000, figure)
+        _run_all(house, 100_000 if is_full else 5_000, figure)
 
 
 class Crowd:

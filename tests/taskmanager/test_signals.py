@@ -37,7 +37,7 @@ def test_ctrl_c_reaches_a_main_thread_that_waits(method: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["getAnyResult", "getAnyTask"])
 def test_thousands_of_times_what_comes_together_with_ctrl_c_is_not_lost(method: str) -> None:
-    assert "none lost" in _run("ctrl_c.py", method, "5000")
+    assert "none lost" in _run("ctrl_c.py", method, "2000")
 
 
 @pytest.mark.parametrize("method", ["getAnyResult", "getAnyTask"])

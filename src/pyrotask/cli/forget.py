@@ -11,7 +11,8 @@ HELP = "drop finished tasks, with their answers, keys and stories"
 
 DESCRIPTION = """\
 Drop finished tasks for good, so that their keys can be used anew and the broker's memory is free.
-Left out are those whose answer a session waits for, or whose value an unfinished task needs."""
+Left out are those whose answer a session waits for, or whose value an unfinished task needs. Answers
+that belong to no session (those of plain Pyro masters) are dropped whether they were collected or not."""
 
 EXAMPLE = """\
 examples:

@@ -58,6 +58,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     Raises:
         SystemExit: after ``--help`` and ``--version``; with code 2 for a wrong usage.
     """
+    return build().parse_args(argv)
+
+
+def build() -> argparse.ArgumentParser:
+    """Return the parser, with all commands."""
     parser = argparse.ArgumentParser(
         prog="pyrotask",
         description=DESCRIPTION,
@@ -80,4 +85,4 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         how.add_argument("--json", action="store_true", help="for programs: one JSON document, or one a line")
         how.add_argument("--quiet", action="store_true", help="nothing but errors; the exit code tells")
         one.set_defaults(run=command.run, command=name)
-    return parser.parse_args(argv)
+    return parser

@@ -18,7 +18,6 @@ from pyrotask.cli.options import UsageError, settings_of
 from pyrotask.cli.output import Output
 from pyrotask.cli.progress import reading
 from pyrotask.cli.signals import arriving
-from pyrotask.core.session_info import to_collect
 
 if TYPE_CHECKING:
     from pyrotask.config import Settings
@@ -200,8 +199,10 @@ def _is_terminated(manager: TaskManager) -> bool:
 
 def _is_left(manager: TaskManager) -> bool:
     """Tell whether tasks run, or results wait to be collected. What is only kept does not count."""
+    from pyrotask.core.session_info import to_collect
+
     _, running, _ = manager.numberOfTasks()
-    return any(running.values()) or manager.broker.call(lambda machine, _now: to_collect(machine)) > 0
+    return any(running.values()) or bool(manager.broker.call(lambda machine, _now: to_collect(machine)))
 
 
 def _why(end: object) -> str:

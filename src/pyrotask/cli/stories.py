@@ -40,7 +40,7 @@ def heading(task: Task) -> str:
     """Tell what it is."""
     text = f"{id_of(task)}: {task['state']}"
     if task["attempt"]:
-        text += f", {task['attempt']} attempt{'s' if task['attempt'] > 1 else ''}"
+        text += f", attempt {task['attempt']}"  # not how many: there is a gap over a restart
     counts = (task["retries"], "retries"), (task["crashes"], "crashes"), (task["losses"], "losses")
     for number, what in counts:
         text += f", {what}: {number}" if number else ""

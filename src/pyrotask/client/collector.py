@@ -22,6 +22,11 @@ log = logging.getLogger("pyrotask.client")
 POLL_S = 60.0
 """How long one request for answers stays with the broker: the most that it allows."""
 
+LINGER_S = 1.0
+"""How long it asks on when nobody waits: whoever submits one task after the other has it asking already."""
+
+SHORTEST_S = 0.001
+
 LATE_S = 30.0
 """How much later than that its answer may come before the connection counts as broken."""
 
@@ -46,12 +51,12 @@ class Collector:
         """Collect, until the state says that all is over."""
         try:
             while (ask := self._state.next_ask()) is not None:
-                if ask.only_tells:
-                    self._collect(ask, 0, 0.0)
+                if ask.for_futures:
+                    self._wait_for_answers(ask)
                 elif ask.for_readers:
                     self._collect_for_readers(ask)
                 else:
-                    self._wait_for_answers(ask)
+                    self._collect(ask, AT_ONCE, LINGER_S)
         except Stopped:
             pass
         except BaseException as error:  # noqa: BLE001 - the thread's outermost frame: all who wait are told
@@ -60,21 +65,25 @@ class Collector:
             self._link.close()
 
     def _wait_for_answers(self, ask: Ask) -> None:
-        if self._collect(ask, AT_ONCE, POLL_S if self._explained else self._state.settings.explain_after_s):
+        left_s = self._state.settings.explain_after_s - ask.waited_s
+        if left_s > 0:
             self._explained = False
         elif not self._explained:
             self._explained = True
             self._explain()
+        self._collect(ask, AT_ONCE, POLL_S if self._explained else max(left_s, SHORTEST_S))
 
     def _collect_for_readers(self, ask: Ask) -> None:
         if self._collect(ask, AT_ONCE, 0.0):
             return
-        if not self._is_anything_unfinished():
-            # What finished between these two questions is there now.
-            if not self._collect(ask, AT_ONCE, 0.0):
-                self._state.drained()
-        else:
-            self._wait_for_answers(ask)
+        if self._is_anything_unfinished():
+            patience_s = POLL_S if self._explained else self._state.settings.explain_after_s
+            if not self._collect(ask, AT_ONCE, patience_s) and not self._explained:
+                self._explained = True
+                self._explain()
+        # What finished between these two questions is there now.
+        elif not self._collect(ask, AT_ONCE, 0.0):
+            self._state.drained()
 
     def _collect(self, ask: Ask, count: int, wait_s: float) -> int:
         """Ask for answers, and settle what came. Returns how many came."""
@@ -82,6 +91,8 @@ class Collector:
             "collect", self._session, ask.taken_over, count, wait_s, ask.received, timeout_s=wait_s + LATE_S
         )
         deliveries = deliveries_of(reply)
+        if deliveries:
+            self._explained = False
         for future, delivery in self._state.arrived(deliveries):
             future.settle(*decoded(delivery.outcome, delivery.tag, delivery.task))
         return len(deliveries)

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from pyrotask import payload
@@ -204,6 +205,12 @@ class Executor(concurrent.futures.Executor):
         elif wait:
             self._end()
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """`shutdown`. After Ctrl-C, what is not done is cancelled, also what runs."""
+        self.shutdown(cancel_futures=kind is not None and not issubclass(kind, Exception))
+
     def _end(self) -> None:
         self._session.wait()
         self._session.close()
@@ -244,10 +251,12 @@ class Executor(concurrent.futures.Executor):
             raise TypeError("a key names one call: use submit for it")
         label = self._stored_label(fn, is_keyed=False)
         are_tuples = len(iterables) != 1
+        raises = bool(options.get("retries"))  # else the broker would see nothing to retry
 
         def submit_chunk(items: list[Any]) -> TaskFuture:
             try:
-                return self._submitted(MAP, payload.encode((self._set_up, label, are_tuples, items)), options)
+                value = payload.encode((self._set_up, label, items, are_tuples, raises))
+                return self._submitted(MAP, value, options)
             except PayloadError as error:
                 return _failed(MAP, error)
 
@@ -330,7 +339,10 @@ class WithOptions(concurrent.futures.Executor):
         buffersize: int | None = None,
         progress: bool | str = False,
     ) -> Iterator[Any]:
-        """See `Executor.map`. The options are those of each chunk."""
+        """See `Executor.map`. The options are those of each chunk.
+
+        With ``retries``, a chunk is called again as a whole.
+        """
         results = self._executor.map_with(
             self._options, fn, iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize
         )
@@ -346,7 +358,7 @@ class WithOptions(concurrent.futures.Executor):
 
 
 def _failed(tag: str, error: BaseException) -> TaskFuture:
-    future = TaskFuture(tag, None, 0, lambda _: None)
+    future = TaskFuture(tag)
     future.settle(None, error)
     return future
 

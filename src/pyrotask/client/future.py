@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from typing import Any
+from typing import Any, Protocol
 
 _CANCELLED = "CANCELLED"
 """`concurrent.futures`' name of the state from `cancel` on until the waiters have been told."""
+
+
+class Owner(Protocol):
+    """Who is to know when a future is cancelled."""
+
+    def cancelled(self, future: TaskFuture) -> object:
+        """It was, just now."""
 
 
 class TaskFuture(Future[Any]):
@@ -22,22 +28,20 @@ class TaskFuture(Future[Any]):
         task: the task's number at the broker; None until it has been taken on there.
     """
 
-    def __init__(
-        self, tag: str, key: str | None, size: int, on_cancel: Callable[[TaskFuture], object]
-    ) -> None:
+    def __init__(self, tag: str, key: str | None = None, size: int = 0, owner: Owner | None = None) -> None:
         super().__init__()
         self.tag = tag
         self.key = key
         self.task: int | None = None
         self.size = size
         """About how many bytes its submit has. For the session."""
-        self.item: list[Any] | None = None
+        self.item: tuple[Any, ...] | None = None
         """Its place in a submit until it has been sent. For the session."""
         self.inputs: tuple[TaskFuture | int, ...] = ()
         """Whose values it needs, until it has been sent. For the session."""
         self.is_cancelled = False
         """As `cancelled`, but it takes no lock. For the session."""
-        self._on_cancel: Callable[[TaskFuture], object] | None = on_cancel
+        self._owner = owner
 
     def __repr__(self) -> str:
         name = self.tag if self.task is None else f"{self.tag}_{self.task}"
@@ -56,14 +60,14 @@ class TaskFuture(Future[Any]):
             self.is_cancelled = True
             if is_first:
                 self.set_running_or_notify_cancel()  # `wait` and `as_completed` see it now
-        on_cancel, self._on_cancel = self._on_cancel, None
-        if is_first and on_cancel is not None:
-            on_cancel(self)
+        owner, self._owner = self._owner, None
+        if is_first and owner is not None:
+            owner.cancelled(self)
         return True
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         """Give it its answer. Nothing happens if it was cancelled."""
-        self._on_cancel = None
+        self._owner = None
         try:
             if error is None:
                 self.set_result(value)

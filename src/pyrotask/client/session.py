@@ -211,12 +211,11 @@ class Session:
             )
         said = options or {}
         key = said.get("key")
-        future = TaskFuture(tag, key, size, self._state.cancelled)
-        wire = [value.format, list(value.buffers)]
+        future = TaskFuture(tag, key, size, self._state)
         if inputs:
             future.inputs = tuple(inputs)
             said = {**said, "inputs": []}
-        future.item = [tag, wire, said] if said else [tag, wire]
+        future.item = (tag, value, said) if said else (tag, value)
         future = self._state.add(future, key, value if key is not None else None)
         if not self._threads:
             self._start()

@@ -28,20 +28,18 @@ MOST_UNSENT_BYTES = 64 * MIB
 MOST_LEFT = 1_000
 """Answers without a future that are fetched ahead of their reader."""
 
-LINGER_S = 0.05
-"""After the last answer, how long the next submit is waited for before the broker is told that it was
-taken over: mostly the next collect says so."""
-
 
 class Ask(NamedTuple):
     """What the collector is to ask for next."""
 
     taken_over: int
     received: int
-    only_tells: bool
-    """Nobody waits for an answer: only tell the broker what was taken over."""
+    for_futures: bool
+    """Futures wait; without this and the next, nobody does."""
     for_readers: bool
-    """Nobody but readers waits: they are to be told when there is nothing left."""
+    """Readers wait, who are to be told when there is nothing left."""
+    waited_s: float
+    """For how long futures have waited without any answer."""
 
 
 class Work(NamedTuple):
@@ -87,6 +85,8 @@ class State:
         """Futures that were added, and of which there will be more to hear."""
         self._told = 0
         """The deliveries up to this one are taken over, as far as the broker knows."""
+        self._waiting_since = 0.0
+        """When the last answer came, or the first future had to wait since then."""
         self._readers = 0
         self._is_drained = False
         """The broker has said that there is nothing left for readers."""
@@ -205,6 +205,8 @@ class State:
             values, self._to_store = self._to_store, {}
             self._in_flight = futures = self._next_batch(most_tasks, most_bytes)
             if futures:
+                if not self._ledger.waiting:
+                    self._waiting_since = time.monotonic()
                 self._ledger.sending()
                 self._wanted.notify()
             self._room.notify_all()
@@ -249,24 +251,21 @@ class State:
     # --- for the collector ----------------------------------------------------------------------------
 
     def next_ask(self) -> Ask | None:
-        """Wait until somebody wants an answer. None: all is over."""
+        """Wait until somebody wants an answer, or the broker is to be told what was taken over.
+
+        None: all is over.
+        """
         with self._lock:
             self._own_threads.add(threading.get_ident())
             while self._error is None:
                 ledger = self._ledger
                 for_futures = bool(ledger.waiting) or ledger.is_sending
                 for_readers = self._readers > 0 and not self._is_drained and ledger.left < MOST_LEFT
-                if not (for_futures or for_readers):
-                    is_untold = ledger.taken_over > self._told
-                    if self._wanted.wait(LINGER_S if is_untold else None) or not is_untold:
-                        continue
-                self._told = ledger.taken_over
-                return Ask(
-                    self._told,
-                    ledger.received,
-                    not (for_futures or for_readers),
-                    for_readers and not for_futures,
-                )
+                if for_futures or for_readers or ledger.taken_over > self._told:
+                    self._told = ledger.taken_over
+                    waited_s = time.monotonic() - self._waiting_since if for_futures else 0.0
+                    return Ask(self._told, ledger.received, for_futures, for_readers, waited_s)
+                self._wanted.wait()
             return None
 
     def arrived(self, deliveries: Sequence[Delivery]) -> Iterator[Settled]:
@@ -274,6 +273,8 @@ class State:
         with self._lock:
             settled = self._ledger.arrived(deliveries)
             self._drop_keys(settled)
+            if deliveries:
+                self._waiting_since = time.monotonic()
             if len(settled) < len(deliveries):
                 self._changed.notify_all()  # the others are for readers
         yield from settled

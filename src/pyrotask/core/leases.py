@@ -164,7 +164,7 @@ class Leases:
         via = self.connections.get(task.number)
         if via is not None:
             return via.closed_with is not None
-        return task.attempt < self._state.first_attempt  # a run before has handed it out
+        return task.attempt < self._state.first_attempt_at(task)  # a run before has handed it out
 
     # --- ending badly -----------------------------------------------------------------------
 
@@ -271,7 +271,8 @@ class Leases:
 
         Of the attempts of earlier runs some are forgotten: their leases were lost with the power.
         """
-        newest = task.attempt if attempt is None else max(task.attempt, self._state.first_attempt - 1)
+        of_earlier_runs = 0 if attempt is None else self._state.first_attempt_at(task) - 1
+        newest = max(task.attempt, of_earlier_runs)
         if not 1 <= (newest if attempt is None else attempt) <= newest:
             raise NotHolder(f"{name_of(task)} was never handed out{_as_attempt(attempt)}: get it first")
 

@@ -308,7 +308,7 @@ class Task(Place):
         self.detail: Schedule | Holder | Outcome | None = None
         """What belongs to the state: the schedule, the holder, or the outcome."""
         self.attempt = 0
-        """The number of its last lease, never lowered; 0: it had none. After a restart there is a gap."""
+        """The number of its last lease, never lowered; 0: it had none. Over a restart there is a gap."""
         self.trouble: Trouble | None = None
         """Its story, once there is one."""
         self.inputs: tuple[TaskNumber, ...] = ()

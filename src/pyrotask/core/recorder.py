@@ -54,6 +54,10 @@ class Step(NamedTuple):
     wakes: Sequence[Wake]
 
 
+_NEW = tuple.__new__
+"""`Step(...)`, as each command ends with it, in half the time."""
+
+
 class Recorder:
     """The durable state, and what the command at hand has done so far."""
 
@@ -99,7 +103,7 @@ class Recorder:
     def new_attempt(self, task: Task) -> int:
         """A number that no attempt at this task ever had: above all of earlier runs."""
         state = self.state
-        number = max(task.attempt + 1, state.first_attempt)
+        number = max(task.attempt + 1, state.first_attempt_at(task))
         if number >= state.reserved_attempts:
             self._reserve(attempts=number + ATTEMPT_BLOCK)
         return number
@@ -119,7 +123,7 @@ class Recorder:
 
     def step(self, reply: object) -> Step:
         """End the command."""
-        step = Step(reply, self.events, self.wakes)
+        step = _NEW(Step, (reply, self.events, self.wakes))
         if self.events:
             self.events = []
         if self.wakes:

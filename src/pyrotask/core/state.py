@@ -79,8 +79,9 @@ class DurableState:
         self.next_process = 0
         self.next_node = 0
         self.next_session = PUBLIC + 1
+        self.first_task = 0
+        """Lower numbers are of tasks of runs before: their leases may be lost with the power."""
         self.first_attempt = 1
-        """Lower attempts are of runs before, which may have lost the events that say so."""
         self.reserved_tasks = 0
         self.reserved_processes = 0
         self.reserved_nodes = 0
@@ -169,6 +170,10 @@ class DurableState:
         )
         return Counts(waiting, running, finished)
 
+    def first_attempt_at(self, task: Task) -> int:
+        """The lowest number that an attempt at the task can have in this run."""
+        return self.first_attempt if task.number < self.first_task else 1
+
     def reserved(self) -> e.NumbersReserved:
         """The numbers below which all are that may have been given out."""
         return e.NumbersReserved(
@@ -237,6 +242,7 @@ class DurableState:
         self.lineage = event.lineage
         self.started_at = event.at
         self.next_task = max(self.next_task, self.reserved_tasks)
+        self.first_task = self.next_task
         self.next_process = max(self.next_process, self.reserved_processes)
         self.next_node = max(self.next_node, self.reserved_nodes)
         self.next_session = max(self.next_session, self.reserved_sessions)
@@ -603,7 +609,7 @@ class DurableState:
             "lineage": self.lineage,
             "terminated": self.terminated,
             "next": (self.next_task, self.next_process, self.next_node, self.next_session),
-            "first_attempt": self.first_attempt,
+            "first": (self.first_task, self.first_attempt),
             "reserved": self.reserved(),
             "late_answers": self.late_answers,
             "tasks": {number: _task_image(task) for number, task in self.tasks.items()},

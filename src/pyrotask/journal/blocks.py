@@ -15,6 +15,7 @@ What this costs: one block that stays keeps up to `FILE_BYTES` of the disk from 
 
 from __future__ import annotations
 
+import errno
 import itertools
 import weakref
 from collections import deque
@@ -51,11 +52,13 @@ class BlockFile:
 
         Raises:
             JournalDamaged: they are not there, or not the right ones.
-            OSError: the system cannot read them now.
+            OSError: the system cannot read them now, for reasons that are not the file's.
         """
         try:
             data = read_at(self.path, block.offset, block.nbytes)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.EIO}:
+                raise  # as for want of descriptors: it may go well the next time
             data = b""
         if len(data) == block.nbytes and digest_of(data) == block.digest:
             return data
@@ -100,6 +103,11 @@ class BlockFiles:
             weakref.finalize(file, self.unneeded.append, path).atexit = False
             self.newest = max(self.newest, number)
         return file
+
+    @property
+    def are_needed(self) -> bool:
+        """Whether there is any."""
+        return bool(self._needed)
 
     def begin(self) -> BlockFile:
         """A new file, which is not made yet."""

@@ -49,6 +49,7 @@ SCALARS = (
     "next_process",
     "next_node",
     "next_session",
+    "first_task",
     "first_attempt",
     "reserved_tasks",
     "reserved_processes",

@@ -144,7 +144,7 @@ class _Folding:
     def prove(self, up_to: int | None) -> None:
         if up_to is None:
             _prove(self.reader, self._mark)
-            if (path := first_too_short(self.state)) is not None:
+            if self._files.are_needed and (path := first_too_short(self.state)) is not None:
                 raise self.reader.damage(
                     f"{path.name}, which has large values of it, is missing or too short"
                 )

@@ -9,6 +9,7 @@ line and its Python 2 syntax are changed.
     initializeMasterProcess  a master without a class; its slaves have a script or module of their own
     startSlaveProcess        the last line of that script
     MasterProcess            the class of masters: override `run`
+    RemoteMasterProcess      the class of masters whose manager is a running broker (`pyrotask serve`)
     SlaveProcess             the class of slaves: add ``do_<tag>`` methods
     GlobalStateValue         a parameter that travels to each slave once
     TaskRaisedException      raised where the result of a failed task is asked for
@@ -17,9 +18,9 @@ Slaves get the master's code and working directory from the manager, and run it:
 talk to a manager can have code run on its slaves. That is what this module is for, and why
 managers listen on this machine only, unless there is a key.
 
-The rooms: `master`, with `serving`, `ending`, `telling` and `launching`; `slave`, with `link`,
-`finding`, `interrupts` and `companion` (which runs `companion_main`); `jobs` with `role`, `code`
-and `slave_main`, for who is what; and `states`, for both.
+The rooms: `master`, with `serving`, `ending`, `telling` and `launching`; `remote_master`; `slave`,
+with `link`, `finding`, `interrupts` and `companion` (which runs `companion_main`); `jobs` with
+`role`, `code` and `slave_main`, for who is what; and `states`, for both.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ from pyrotask.errors import TaskRaisedException
 if TYPE_CHECKING:
     from pyrotask.masterslave.jobs import initializeMasterProcess, runJob, startSlaveProcess
     from pyrotask.masterslave.master import MasterProcess
+    from pyrotask.masterslave.remote_master import RemoteMasterProcess
     from pyrotask.masterslave.slave import SlaveProcess
     from pyrotask.masterslave.states import GlobalStateValue
 
 __all__ = [
     "GlobalStateValue",
     "MasterProcess",
+    "RemoteMasterProcess",
     "SlaveProcess",
     "TaskRaisedException",
     "initializeMasterProcess",
@@ -49,6 +52,7 @@ __all__ = [
 _HOMES = {
     "GlobalStateValue": "pyrotask.masterslave.states",
     "MasterProcess": "pyrotask.masterslave.master",
+    "RemoteMasterProcess": "pyrotask.masterslave.remote_master",
     "SlaveProcess": "pyrotask.masterslave.slave",
     "initializeMasterProcess": "pyrotask.masterslave.jobs",
     "runJob": "pyrotask.masterslave.jobs",

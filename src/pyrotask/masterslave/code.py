@@ -20,7 +20,7 @@ from pyrotask.masterslave.telling import say
 
 if TYPE_CHECKING:
     from pyrotask.masterslave.role import SlaveRole
-    from pyrotask.taskmanager import TaskManager
+    from pyrotask.masterslave.states import Data
 
 CODE_LABEL = "slave_code"
 DIRECTORY_LABEL = "cwd"
@@ -79,7 +79,7 @@ class JobCode:
         source = _MODULE_CODE.format(module=module)
         return cls(source, str(Path.cwd()), f"<slave of {module}>", _own_path(), (module,))
 
-    def store(self, task_manager: TaskManager) -> None:
+    def store(self, task_manager: Data) -> None:
         """Give it to the manager, for slaves to get."""
         details = asdict(self)
         source, directory = details.pop("source"), details.pop("directory")

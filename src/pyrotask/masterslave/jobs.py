@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pyrotask.masterslave import role
 from pyrotask.masterslave.code import JobCode
 from pyrotask.masterslave.master import MasterProcess
+from pyrotask.masterslave.remote_master import RemoteMasterProcess
 from pyrotask.masterslave.role import SlaveRole
 from pyrotask.masterslave.serving import NameServerUse
 from pyrotask.masterslave.slave import SlaveProcess
@@ -24,7 +25,7 @@ _CALLS = "__pyrotask_jobs__"
 
 def runJob(
     label: str,
-    master_class: type[MasterProcess],
+    master_class: type[MasterProcess | RemoteMasterProcess],
     slave_class: type[SlaveProcess],
     watchdog_period: float | None = 120.0,
     launch_slaves: int = 0,
@@ -38,7 +39,8 @@ def runJob(
 
     Args:
         label: the name under which slaves find the master.
-        master_class: a subclass of `MasterProcess` with a method ``run``.
+        master_class: a subclass of `MasterProcess` with a method ``run``; or of `RemoteMasterProcess`,
+            for a job of a broker that runs already.
         slave_class: a subclass of `SlaveProcess` with methods ``do_<tag>``.
         watchdog_period: see `SlaveProcess`.
         launch_slaves: so many slaves are started on this machine at once.
@@ -51,7 +53,9 @@ def runJob(
         raise SystemExit(0)
 
 
-def _run_master(label: str, master_class: type[MasterProcess], launch_slaves: int) -> None:
+def _run_master(
+    label: str, master_class: type[MasterProcess | RemoteMasterProcess], launch_slaves: int
+) -> None:
     main = sys.modules["__main__"]
     job = getattr(main, _CALLS, 0) + 1
     setattr(main, _CALLS, job)
@@ -70,6 +74,7 @@ def _run_master(label: str, master_class: type[MasterProcess], launch_slaves: in
     master.start()
 
 
+@overload
 def initializeMasterProcess(
     label: str,
     slave_script: str | None = None,
@@ -79,7 +84,32 @@ def initializeMasterProcess(
     host: str = "127.0.0.1",
     port: int | None = None,
     settings: Settings | None = None,
-) -> MasterProcess:
+    broker: Literal[False] = False,
+) -> MasterProcess: ...
+
+
+@overload
+def initializeMasterProcess(
+    label: str,
+    slave_script: str | None = None,
+    slave_module: str | None = None,
+    *,
+    settings: Settings | None = None,
+    broker: Literal[True] | str,
+) -> RemoteMasterProcess: ...
+
+
+def initializeMasterProcess(
+    label: str,
+    slave_script: str | None = None,
+    slave_module: str | None = None,
+    use_name_server: NameServerUse = True,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    settings: Settings | None = None,
+    broker: bool | str = False,
+) -> MasterProcess | RemoteMasterProcess:
     """Make a master to call `requestTask` and `retrieveResult` of, without a class of its own.
 
     Args:
@@ -89,9 +119,12 @@ def initializeMasterProcess(
         slave_module: the module whose functions ``do_<tag>`` slaves run, by its dotted name.
             Without both, the script of the slaves has to be started by hand.
         use_name_server: see `MasterProcess`.
-        host: the address to listen on.
+        host: the address to listen on; None: the setting ``host``.
         port: the port, None: see `MasterProcess`.
         settings: None: `Settings.load()`.
+        broker: True: be a master of the broker with that label, which runs already (`pyrotask serve`):
+            see `RemoteMasterProcess`. ``"host:port"``: of the one there. Name server, host and
+            port are its own then.
 
     Raises:
         ValueError: both a script and a module are given.
@@ -105,7 +138,11 @@ def initializeMasterProcess(
         code = JobCode.of_script(slave_script)
     elif slave_module is not None:
         code = JobCode.of_module(slave_module)
-    master = MasterProcess(label, use_name_server, host=host, port=port, settings=settings)
+    master: MasterProcess | RemoteMasterProcess
+    if broker:
+        master = RemoteMasterProcess(label, broker if isinstance(broker, str) else None, settings=settings)
+    else:
+        master = MasterProcess(label, use_name_server, host=host, port=port, settings=settings)
     if code is not None:
         code.store(master.task_manager)
     return master

@@ -30,12 +30,16 @@ class LaunchedSlaves:
         self._ropes: list[int] = []
         self._ending = False
 
-    def launch(self, label: str, master_host: str, count: int, key_file: Path) -> None:
-        """Start slaves of the manager with that label, at that ``"host:port"``, with its key if it asks."""
+    def launch(self, label: str, master_host: str | None, count: int, key_file: Path) -> None:
+        """Start slaves of the manager with that label, at that ``"host:port"``, with its key if it asks.
+
+        ``master_host`` None: they find it by its label, also when it moves.
+        """
         for _ in range(count):
             theirs, ours = os.pipe()
             command = [sys.executable, "-P", "-m", "pyrotask.masterslave.slave_main"]
-            command += ["--master", master_host, "--rope", str(theirs), "--", label]
+            command += [] if master_host is None else ["--master", master_host]
+            command += ["--rope", str(theirs), "--", label]
             # A session of its own: Ctrl-C is for the master, who decides what becomes of the rest.
             process = subprocess.Popen(
                 command,

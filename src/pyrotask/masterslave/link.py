@@ -64,7 +64,22 @@ class Link:
         self.process_id = -1
 
     def register(self) -> None:
-        """Take part, under the node that the companion has noted, if there is one."""
+        """Take part, under the node that the companion has noted, if there is one.
+
+        Raises:
+            ConnectError: the manager is gone.
+        """
+        while True:
+            try:
+                self._register()
+                return
+            except ConnectError as error:
+                if not self._way.has_journal:
+                    raise
+                log.info("%s", error)
+                self._reconnect()
+
+    def _register(self) -> None:
         node = self._slate.node
         of_node = node.number if node is not None and node.lineage == self._lineage else None
         about = about_this_process()
@@ -153,14 +168,17 @@ class Link:
 
     def _come_back(self, broken: ConnectError, held: list[running.Result]) -> None:
         log.info("%s", broken)
+        self._reconnect()
+        try:
+            if not self._way.call("resume", self.process_id, [result[:2] for result in held]):
+                self.register()
+        except ConnectError as error:
+            log.info("%s", error)  # broken again: the next call brings us here again
+
+    def _reconnect(self) -> None:
         self._way.reconnect(self._patience_s())
         if self._way.lineage != self._lineage:
             raise BrokerNotFound(
                 f"another manager has label {self._way.label!r} now, and the one that this slave worked for "
                 "is gone: start the slave again"
             )
-        try:
-            if not self._way.call("resume", self.process_id, [result[:2] for result in held]):
-                self.register()
-        except ConnectError as error:
-            log.info("%s", error)  # broken again: the next call brings us here again

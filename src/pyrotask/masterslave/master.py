@@ -16,7 +16,7 @@ from pyrotask.masterslave.code import CODE_LABEL
 from pyrotask.masterslave.ending import Ending
 from pyrotask.masterslave.launching import LaunchedSlaves
 from pyrotask.masterslave.serving import NameServerUse, serve
-from pyrotask.masterslave.states import LIVE_STATES, data_label
+from pyrotask.masterslave.states import GlobalStates
 from pyrotask.masterslave.telling import Waits, about_this_process, say
 from pyrotask.remote.name_server import locate_name_server
 from pyrotask.taskmanager import TaskManager
@@ -60,19 +60,17 @@ class MasterProcess:
         settings: Settings | None = None,
     ) -> None:
         self.label = label
-        self.global_states: dict[int, tuple[str, ...]] = {}
         self._pid = os.getpid()
         self._settings = settings or Settings.load()
         self._closers: list[int] = []
         """The threads that have called `shutdown`; the first one does it."""
         self._in_a_hurry = False
         self._has_ended = threading.Event()
-        self._last_state = 0
-        self._states_change = threading.Lock()
         self._launched = LaunchedSlaves()
         self.task_manager = TaskManager(self._settings)
         self.process_id = self.task_manager.registerProcess(info=about_this_process())
-        self.task_manager.storeData(**{LIVE_STATES: []})
+        self._states = GlobalStates(self.task_manager)
+        self.global_states = self._states.names
         self._waits = Waits(self.task_manager.broker, label)
         self._ending = Ending(self.task_manager.broker, label, self._launched, self._settings)
         try:
@@ -143,14 +141,7 @@ class MasterProcess:
 
         Numbers are 1, 2, 3, ... A value travels to each slave once, when it is first used there.
         """
-        with self._states_change:
-            self._last_state += 1
-            state_id = self._last_state
-            data = {data_label(state_id, name): value for name, value in values.items()}
-            live = [*self.global_states, state_id]
-            self.task_manager.storeData(**data, **{LIVE_STATES: live})
-            self.global_states[state_id] = tuple(values)
-        return state_id
+        return self._states.set(values)
 
     def deleteGlobalState(self, state_id: int) -> None:
         """Delete the values of a state. Tasks that use it and are not done yet will fail.
@@ -160,17 +151,7 @@ class MasterProcess:
         Raises:
             UnknownLabel: there is no such state (any more).
         """
-        with self._states_change:
-            try:
-                names = self.global_states.pop(state_id)
-            except KeyError:
-                live = ", ".join(map(str, self.global_states)) or "none"
-                raise UnknownLabel(
-                    f"there is no global state {state_id!r} (any more); there are: {live}"
-                ) from None
-            self.task_manager.storeData(**{LIVE_STATES: list(self.global_states)})
-            for name in names:
-                self.task_manager.deleteData(data_label(state_id, name))
+        self._states.delete(state_id)
 
     # --- slaves ---------------------------------------------------------------------------
 

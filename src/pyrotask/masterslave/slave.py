@@ -84,7 +84,10 @@ class SlaveProcess:
         me = role.current()
         if me is not None:
             me.played = True
-        way = finding.open_way(self.label, self.master_host, settings)
+        # Whoever was launched ends with its master anyway, so it may wait for a broker that is away.
+        is_launched = me is not None and me.rope is not None and self.master_host is None
+        find = finding.wait_for_way if is_launched else finding.open_way
+        way = find(self.label, self.master_host, settings)
         way.warn_of_python()
         slate = Slate()
         try:

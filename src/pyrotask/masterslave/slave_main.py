@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from pyrotask import payload
 from pyrotask.config import Settings
 from pyrotask.core.model import Payload
-from pyrotask.errors import HandlerError, PyrotaskError, TaskManagerTermination, UnknownLabel
+from pyrotask.errors import ConnectError, HandlerError, PyrotaskError, TaskManagerTermination, UnknownLabel
 from pyrotask.masterslave import finding
 from pyrotask.masterslave.code import CODE_LABEL, JobCode
 from pyrotask.masterslave.role import SlaveRole
@@ -42,22 +43,9 @@ def be_slave(
         HandlerError: it has no code for slaves, or its code started no slave.
         Whatever the code raises.
     """
-    find = finding.wait_for_way if wait else finding.open_way
-    with find(label, master_host, settings) as way:
-        # From here on an address will do, unless it was found by its label: then it may move.
-        host = None if master_host is None else way.location
-
-        def retrieve(name: str) -> Any:
-            kind, buffers = way.call("retrieve_data", name)
-            return payload.decode(Payload(kind, tuple(buffers)))
-
-        try:
-            code = JobCode.retrieve(retrieve)
-        except UnknownLabel:
-            raise HandlerError(
-                f"the master {label} has no code for its slaves: name it to the master, as slave_script; or "
-                f"start the slaves' script yourself, with startSlaveProcess({label!r}) as its last line"
-            ) from None
+    code, location = _code_of(label, master_host, settings, wait=wait)
+    # From here on an address will do, unless it was found by its label: then it may move.
+    host = None if master_host is None else location
     me = SlaveRole(label, host, rope=rope)
     code.run_as(me)
     if not me.played:
@@ -65,6 +53,29 @@ def be_slave(
             f"the code that the master {label} has for its slaves ({CODE_LABEL}) ran to its end and started "
             "no slave: its last line must be startSlaveProcess(), or the runJob that the master called"
         )
+
+
+def _code_of(label: str, master_host: str | None, settings: Settings, *, wait: bool) -> tuple[JobCode, str]:
+    """The code for slaves, and where it was found."""
+    find = finding.wait_for_way if wait else finding.open_way
+    while True:
+        try:
+            with find(label, master_host, settings) as way:
+
+                def retrieve(name: str) -> Any:
+                    kind, buffers = way.call("retrieve_data", name)
+                    return payload.decode(Payload(kind, tuple(buffers)))
+
+                return JobCode.retrieve(retrieve), way.location
+        except UnknownLabel:
+            raise HandlerError(
+                f"the master {label} has no code for its slaves: name it to the master, as slave_script; or "
+                f"start the slaves' script yourself, with startSlaveProcess({label!r}) as its last line"
+            ) from None
+        except ConnectError:
+            if not wait:
+                raise
+            time.sleep(finding.WAIT_S)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.set_inheritable(args.rope, False)
         tether.watch(args.rope, tether.end_now)
     try:
-        be_slave(args.label, args.master, Settings.load(), rope=args.rope)
+        # A manager that is known by its label may be away for a moment; then our master waits as well.
+        wait = args.rope is not None and args.master is None
+        be_slave(args.label, args.master, Settings.load(), wait=wait, rope=args.rope)
     except TaskManagerTermination:
         return 0
     except KeyboardInterrupt:

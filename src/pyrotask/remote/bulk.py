@@ -257,7 +257,8 @@ def exchange(
 def _hand_in(machine: Machine, now: Nanoseconds, process: ProcessId, result: Result, origin: Origin) -> Step:
     task, attempt = result.task, result.attempt
     if result.value is not None:
-        return machine.succeed(now, task, result.value, attempt=attempt, connection=origin.connection)
+        # Not over which connection: the exchange as a whole is the sign of life.
+        return machine.succeed(now, task, result.value, attempt=attempt)
     if result.failure is not None:
         return machine.fail(
             now, task, result.failure, attempt=attempt, process=process, connection=origin.connection
@@ -339,7 +340,7 @@ def status(origin: Origin, *, label: str = "", journal: Journal | None = None) -
 
 
 def journal_status(journal: Journal | None) -> dict[str, Any] | None:
-    """Where events are kept, and what of it can be lost; None: in memory. Asks the disk."""
+    """Where events are kept, and what of it can be lost; None: in memory. Does not block."""
     if not isinstance(journal, FileJournal):
         return None
     return {

@@ -136,7 +136,7 @@ def tags_from_wire(tags: object) -> frozenset[str] | None:
 
 def numbers(value: object, what: str) -> int:
     """Read a number that counts something."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if type(value) is not int or value < 0:
         raise TypeError(f"{what} must be a number from 0 on, not {value!r}")
     return value
 

@@ -61,6 +61,10 @@ class Deferring:
         self.is_on = False
 
 
+ACCEPTING_TURNS = 100
+"""For how many turns of the loop a stop waits for those who were accepted in the turn before."""
+
+
 class Hub:
     """See the module's text.
 
@@ -104,6 +108,7 @@ class Hub:
         self._rung = False
         self._delivering = False
         self._thread: threading.Thread | None = None
+        self._thread_id: int | None = None
         self._server: asyncio.Server | None = None
         self._stopping = False
 
@@ -137,10 +142,11 @@ class Hub:
 
     def is_current_thread(self) -> bool:
         """Whether the caller runs in the loop's thread."""
-        return threading.current_thread() is self._thread
+        return threading.get_ident() == self._thread_id
 
     def _run(self, listener: socket.socket, ready: threading.Event) -> None:
         loop = self.loop
+        self._thread_id = threading.get_ident()
         try:
             self._server = loop.run_until_complete(
                 loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
@@ -156,6 +162,7 @@ class Hub:
                 turn.undo()
             self._hang_up()
             loop.close()
+            self._thread_id = None  # another thread may get it now
 
     def _hang_up(self) -> None:
         """After an error nobody is served any more, and everybody sees that."""
@@ -164,8 +171,13 @@ class Hub:
         for connection in list(self._connections):
             connection.hang_up()
 
-    def _begin_stop(self, timeout_s: float) -> None:
+    def _begin_stop(self, timeout_s: float, turns: int = ACCEPTING_TURNS) -> None:
         if self._stopping:
+            return
+        if turns and asyncio.all_tasks(self.loop):
+            # Somebody was accepted just now, and is no connection yet. If the server closed first,
+            # asyncio would forget his socket, and he would wait for an answer.
+            self.loop.call_soon(self._begin_stop, timeout_s, turns - 1)
             return
         self._stopping = True
         assert self._server is not None

@@ -52,16 +52,18 @@ class LeanConnection:
 
         Raises:
             Pyro5.errors.CommunicationError: the connection is broken.
+            TypeError: an argument cannot travel; nothing was sent.
         """
         parts: list[bytes] = []
+        sequence = self._sequence
         for method, args in calls:
-            data = msgpack.packb(
-                (self._object_id, method, args, None), use_bin_type=True, default=_PYRO.default
-            )
-            self._sequence = self._sequence + 1 & 0xFFFF
+            call = (self._object_id, method, args, None)
+            data = _packed(call)
+            sequence = (sequence + 1) & 0xFFFF
+            parts += (wire.call_header(_PYRO.serializer_id, sequence, len(data)), data)
+        while self._sequence != sequence:  # only now, since an argument may be no good
+            self._sequence = (self._sequence + 1) & 0xFFFF
             self._unanswered.append(self._sequence)
-            parts.append(wire.call_header(_PYRO.serializer_id, self._sequence, len(data)))
-            parts.append(data)
         try:
             self._sock.sendall(b"".join(parts))
         except TimeoutError as error:
@@ -130,3 +132,11 @@ class LeanConnection:
         if not data:
             raise ConnectionResetError("the broker has closed the connection")
         return data
+
+
+def _packed(call: tuple[Any, ...]) -> bytes:
+    try:
+        data: bytes = msgpack.packb(call, use_bin_type=True, default=_PYRO.default)
+    except Pyro5.errors.SerializeError as error:  # to Pyro it is trouble of the connection
+        raise TypeError(f"an argument cannot travel: {error}") from error
+    return data

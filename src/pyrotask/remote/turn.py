@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WITHOUT_VALUES = frozenset({type(None), bool, int, str, dict})
+"""Kinds of replies that have no values of users in them: most of them, and it is asked for each."""
+
 READ_AT_ONCE_BYTES = 64 * 1024
 """Values that the loop itself reads from files, which takes microseconds. More is an errand."""
 
@@ -274,6 +277,8 @@ class Turn:
         So who has seen one finds it collected, and a broker that dies just then never hands it
         out a second time: at most once.
         """
+        if not self._handed_out:
+            return False
         answers = [reply for reply in self._handed_out if isinstance(reply, Answer)]
         for answer in answers:
             self._hub.engine.execute(acknowledging(answer.task))
@@ -295,6 +300,8 @@ def checked(data: bytes) -> bytes:
 
 def size_of(reply: Any) -> int:
     """How many bytes of users' values are in a reply."""
+    if type(reply) in WITHOUT_VALUES:
+        return 0
     return sum([value.nbytes for value in _values_in(reply)])
 
 

@@ -6,6 +6,7 @@
     child         the process that runs tasks: lease, run, hand in
     pace          how many tasks it leases at once
     tray          what it has leased and not begun: it takes that out, or its supervisor does
+    exchanges     what it says to the broker about them: results for tasks
     outbox        its results, until the broker has acknowledged them
     porter        hands results in while a long task runs
     begun         the memory in which a child notes what it has begun, and its supervisor reads

@@ -5,7 +5,7 @@ which that is stored at the broker. A worker fetches it once, keeps it, and call
 it is asked to; so a function, and what it carries along, travels once to each worker.
 
     CALL   (set-up, label, arguments, keyword arguments)      -> what the function returns
-    MAP    (set-up, label, are tuples, items)                 -> ``Chunk``: many calls in one task
+    MAP    (set-up, label, items, are tuples, raises)         -> ``Chunk``: many calls in one task
 
 The *set-up* is the label of a `SetUp`, or None: what is to be done once in each process.
 Both sides of this are here, so that they cannot differ.
@@ -106,8 +106,15 @@ class Functions:
         function = self._ready(set_up, label)
         return function(*arguments, **keywords)
 
-    def map(self, set_up: str | None, label: str, are_tuples: bool, items: list[Any]) -> tuple[Any, ...]:  # noqa: FBT001 - from the wire
-        """Call the function with each item, until one call raises."""
+    def map(
+        self,
+        set_up: str | None,
+        label: str,
+        items: list[Any],
+        are_tuples: bool,  # noqa: FBT001 - from the wire
+        raises: bool,  # noqa: FBT001
+    ) -> tuple[Any, ...]:
+        """Call the function with each item, until one call raises; that is told, or raised."""
         function = self._ready(set_up, label)
         values: list[Any] = []
         failure = None
@@ -117,15 +124,12 @@ class Functions:
                 values.extend(function(*item) for item in items)
             else:
                 values.extend(map(function, items))
-        except Exception as error:  # noqa: BLE001 - whatever the function raises is an answer
+        except Exception as error:
+            if raises:
+                raise
             told = payload.encode_error(error)
-            failure = (
-                told.error.format,
-                list(told.error.buffers),
-                told.traceback,
-                told.type_names,
-                told.message,
-            )
+            kind, buffers = told.error
+            failure = (kind, list(buffers), told.traceback, told.type_names, told.message)
         return tuple(Chunk(values, failure, time.perf_counter() - began))
 
     def _ready(self, set_up: str | None, label: str) -> Function:

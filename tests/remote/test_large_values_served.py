@@ -1,0 +1,87 @@
+"""Large values of a served broker with a journal: they are read when they leave, and hold up nobody."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyrotask.config import Settings
+from pyrotask.journal.blocks import blocks_of
+from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.server import Server
+from pyrotask.remote.turn import READ_AT_ONCE_BYTES
+from tests.remote.serving import in_thread, plain_proxy
+from tests.waiting import until
+
+LARGE = ["pickle", [b"small", b"x" * (2 * READ_AT_ONCE_BYTES)]]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(
+        label="test",
+        journal=tmp_path / "journal",
+        name_server="off",
+        connection_file=False,
+        settings=Settings(),
+    ) as server:
+        yield server
+
+
+def bytes_in_memory(server: Server) -> int:
+    blocks = blocks_of(server.task_manager.broker.engine.machine.state)
+    return sum(block.nbytes for block in blocks if block.is_in_memory)
+
+
+def lease(worker: BulkProxy, process: int) -> list[list[object]]:
+    tasks: list[list[object]] = worker.call("exchange", process, [], None, 1, 0)["tasks"]
+    return tasks
+
+
+def test_large_values_of_our_own_clients_come_and_go_through_files(server: Server) -> None:
+    with BulkProxy(server.address) as client, BulkProxy(server.address) as worker:
+        session = client.call("open_session", "mine")
+        client.call("submit", session, 1, 0, [["a", LARGE]])
+        assert bytes_in_memory(server) == 0
+        process = worker.call("register_worker", None, None, "", None)
+        ((task, _, attempt, payload, *_),) = lease(worker, process)
+        assert payload == LARGE
+        worker.call("exchange", process, [[task, attempt, "value", LARGE]], None, 0, 0)
+        assert bytes_in_memory(server) == 0
+
+        deliveries = client.call("collect", session, 0, 10, 30)["deliveries"]
+        assert deliveries == [[1, task, "a", ["value", LARGE]]]
+
+
+def test_large_values_of_plain_proxies_come_and_go_through_files(server: Server) -> None:
+    value = "x" * len(LARGE[1][1])
+    with plain_proxy(server) as proxy:
+        proxy.addTaskRequest("a", [value])
+        task_id, tag, parameters = proxy.getAnyTask()
+        proxy.storeResult(task_id, value)
+        assert bytes_in_memory(server) == 0
+        assert (tag, parameters, proxy.getAnyResult()[2]) == ("a", [value], value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there is no slow file to be had here")
+def test_a_slow_disk_holds_up_only_those_who_want_what_is_on_it(server: Server, tmp_path: Path) -> None:
+    with BulkProxy(server.address) as client, BulkProxy(server.address) as worker:
+        session = client.call("open_session", "mine")
+        client.call("submit", session, 1, 0, [["a", LARGE]])
+        process = worker.call("register_worker", None, None, "", None)
+        (file,) = (tmp_path / "journal").glob("*.blocks")
+        file.rename(tmp_path / "elsewhere")
+        os.mkfifo(file)  # nobody can read from it before somebody writes to it
+        leased = in_thread(lambda: lease(worker, process))
+        until(lambda: client.call("status")["tasks"]["running"] == {"a": 1})  # the loop is not held up
+
+        (tmp_path / "elsewhere").rename(tmp_path / "back")
+        with file.open("wb"):  # now it can be read, or rather, cannot: what was handed out is taken back
+            file.unlink()
+            (tmp_path / "back").rename(file)
+        assert isinstance(leased(), OSError)
+        ((_, _, _, payload, *_),) = lease(worker, process)
+        assert payload == LARGE
