@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from pyrotask.remote.registration import NameServer, Registration
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
 from tests.figures import Figure
-from tests.ports import free_port
+from tests.ports import free_port, silent_server
 from tests.waiting import until
 
 
@@ -101,6 +102,17 @@ def test_the_label_of_a_live_server_is_held(task_manager: TaskManager) -> None:
             Server(task_manager, "run", name_server="off").start()
         with Proxy(first.uri) as tm:
             assert tm.numberOfActiveProcesses() == 0
+
+
+def test_a_label_is_free_whose_last_owner_had_our_journal_whoever_has_its_port_now(
+    task_manager: TaskManager, settings: Settings
+) -> None:
+    lineage = task_manager.broker.engine.lineage
+    with silent_server() as port:
+        left = replace(file_of("run", port), pid=os.getpid() + 1, lineage=lineage)
+        left.write(settings.runtime_dir)
+        with Server(task_manager, "run", name_server="off") as server:
+            assert ConnectionFile.read(settings.runtime_dir, "run").port == server.port
 
 
 def test_the_name_of_a_live_server_is_held(

@@ -195,6 +195,8 @@ class Executor(concurrent.futures.Executor):
                 end before.
             cancel_futures: cancel all that is not done, also what runs.
         """
+        if self._session.is_of_a_parent:
+            return  # a forked child has nothing to free
         with self._lock:
             is_first, self._is_shut_down = not self._is_shut_down, True
         if cancel_futures:

@@ -103,6 +103,11 @@ class Session:
         atexit.register(self._leave_at_exit)
 
     @property
+    def is_of_a_parent(self) -> bool:
+        """Whether this process is a forked child of the one that has opened the session."""
+        return self._pid != os.getpid()
+
+    @property
     def where(self) -> str:
         """The broker's label or address, as it was given."""
         return self._where
@@ -329,8 +334,8 @@ class Session:
                 thread.start()
 
     def _leave(self, *, ends: bool, in_order: bool) -> None:
-        if self._pid != os.getpid():
-            return  # it is the parent's
+        if self.is_of_a_parent:
+            return
         with self._closing:
             if self._is_closed:
                 return
@@ -386,7 +391,7 @@ class Session:
     # --- reading ------------------------------------------------------------------------------------
 
     def _check_process(self) -> None:
-        if self._pid != os.getpid():
+        if self.is_of_a_parent:
             raise RuntimeError(
                 f"this session was opened by process {self._pid}, and a forked child cannot use it: open "
                 "another `Session` in it"

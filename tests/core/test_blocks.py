@@ -1,0 +1,71 @@
+"""Blocks: large buffers are the same wherever their bytes are."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyrotask.core.blocks import BLOCK_BYTES, Block
+from pyrotask.core.model import PLAIN, Payload
+
+LARGE = b"x" * BLOCK_BYTES
+
+
+class Home:
+    """A file with one block in it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self, block: Block) -> bytes:
+        return self._data[block.offset : block.offset + block.nbytes]
+
+
+def at_home(data: bytes) -> Block:
+    """A block whose bytes are in a file only."""
+    block = Block(data)
+    block.place(Home(b"before" + data), 6)
+    block.leave_memory()
+    return block
+
+
+def test_only_large_buffers_become_blocks() -> None:
+    small = LARGE[:-1]
+    payload = Payload(PLAIN, (small, LARGE)).in_blocks()
+
+    assert [type(buffer) for buffer in payload.buffers] == [bytes, Block]
+    assert payload.read() == (small, LARGE)
+    assert payload.nbytes == len(small) + len(LARGE)
+
+
+def test_a_block_is_read_where_it_is() -> None:
+    block = Block(LARGE)
+    assert (block.is_in_memory, block.read()) == (True, LARGE)
+    block.place(Home(LARGE), 0)
+    assert (block.is_in_memory, block.read()) == (True, LARGE)
+    block.leave_memory()
+
+    assert (block.is_in_memory, block.read()) == (False, LARGE)
+
+
+def test_what_is_away_is_known() -> None:
+    assert Payload(PLAIN, (b"here", Block(LARGE), at_home(LARGE))).bytes_away == len(LARGE)
+
+
+@pytest.mark.parametrize("other", [LARGE, Block(LARGE), at_home(LARGE)])
+def test_blocks_of_the_same_bytes_are_equal(other: object) -> None:
+    assert at_home(LARGE) == other
+    assert Block(LARGE) == other
+
+
+@pytest.mark.parametrize("other", [b"y" * BLOCK_BYTES, LARGE[:-1], Block(LARGE + b"x"), "a text"])
+def test_blocks_of_other_bytes_are_not(other: object) -> None:
+    assert Block(LARGE) != other
+
+
+def test_a_block_that_a_journal_remembers_is_the_one_that_it_was() -> None:
+    block = Block(LARGE)
+    remembered = Block.at(Home(LARGE), 0, block.nbytes, block.digest)
+
+    assert remembered == block
+    assert remembered.read() == LARGE
+    assert repr(remembered) == f"<block of {BLOCK_BYTES} bytes>"
