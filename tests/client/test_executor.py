@@ -24,6 +24,7 @@ from pyrotask.remote.server import Server
 from pyrotask.worker import functions
 from pyrotask.worker.functions import Functions, fetcher
 from tests.client.serving import PATIENCE_S, HandWorker, ThreadWorker
+from tests.remote.serving import in_thread
 
 
 def tripled(number: int) -> int:
@@ -58,7 +59,8 @@ def worker(server: Server) -> Iterator[FunctionWorker]:
 def executor(server: Server) -> Iterator[Executor]:
     executor = Executor(server.address)
     yield executor
-    executor.shutdown(cancel_futures=True)
+    executor.cancel_all()
+    executor.shutdown()
 
 
 # --- submit -----------------------------------------------------------------------------------------
@@ -306,11 +308,23 @@ def test_after_the_shutdown_nothing_is_taken(executor: Executor) -> None:
         executor.map(tripled, [1])
 
 
-def test_a_shutdown_can_cancel_what_waits_and_what_runs(server: Server, by_hand: HandWorker) -> None:
+def test_a_shutdown_can_cancel_what_waits_and_finishes_what_runs(server: Server, by_hand: HandWorker) -> None:
     executor = Executor(server.address)
     futures = [executor.submit(tripled, number) for number in range(10)]
+    keyed = executor.with_options(key="k", priority=-1).submit(tripled, 1)
+    (task,) = by_hand.take(1)
+    ended = in_thread(lambda: executor.shutdown(cancel_futures=True))
+    assert wait([*futures[1:], keyed], PATIENCE_S).not_done == set()
+    assert all(future.cancelled() for future in [*futures[1:], keyed])
+    by_hand.answer(task, "done")
+    assert futures[0].result(PATIENCE_S) == "done"
+    assert ended() is None
+
+
+def test_all_that_is_not_done_can_be_cancelled(executor: Executor, by_hand: HandWorker) -> None:
+    futures = [executor.submit(tripled, number) for number in range(10)]
     by_hand.take(1)
-    executor.shutdown(cancel_futures=True)
+    executor.cancel_all()
     assert all(future.cancelled() for future in futures)
     with pytest.raises(CancelledError):
         futures[0].result()
@@ -392,5 +406,5 @@ def _seen(_: int) -> list[str]:
 def test_the_workers_of_a_broker_are_not_ours_to_count() -> None:
     with pytest.raises(ValueError, match="pyrotask worker campaign -n 4"):
         Executor("campaign", max_workers=4)
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="greater than 0"):
         Executor(max_workers=0)

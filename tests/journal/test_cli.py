@@ -73,9 +73,7 @@ def damaged_value(tmp_path: Path) -> Path:
 
 
 def test_check_reads_large_values_too(damaged_value: Path) -> None:
-    with pytest.raises(
-        JournalDamaged, match=r"up to event 1, but a user's value \(5000 bytes"
-    ):
+    with pytest.raises(JournalDamaged, match=r"up to event 1, but a user's value \(5000 bytes"):
         run("check", damaged_value)
 
 

@@ -321,7 +321,7 @@ class MasterCaller(Caller):
         try:
             asked = 0
             while not self.over.is_set():
-                for index in range(asked, asked + self.dice.randint(1, 5)):
+                for index in range(asked, asked + self.dice.randint(1, 20)):
                     self._index_of[master.requestTask(self.name, *self.parameters(index))] = index
                     self.calls += 1
                     asked += 1

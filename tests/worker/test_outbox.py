@@ -76,6 +76,13 @@ def test_a_result_that_is_refused_alone_becomes_an_error_of_its_task(outbox: Out
     assert (task, attempt, kind) == (7, 1, "error")
 
 
+def test_a_result_can_be_refused_after_a_broken_connection_too(outbox: Outbox) -> None:
+    outbox.add(result(7), NOW)
+    outbox.portion()  # the connection breaks
+    assert outbox.refused(len(outbox.portion()), "too large")
+    assert outbox.portion()[0][2] == "error"
+
+
 def test_when_the_error_is_refused_too_nothing_can_be_done(outbox: Outbox) -> None:
     outbox.add(result(7), NOW)
     outbox.refused(len(outbox.portion()), "too large")

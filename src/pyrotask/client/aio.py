@@ -53,7 +53,9 @@ class AsyncClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self._open.shutdown, cancel_futures=kind is not None)
+        if kind is not None:
+            self._open.cancel_all()
+        await asyncio.to_thread(self._open.shutdown)
 
     def submit(self, fn: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
         """Have ``fn``, a function or the tag of a handler, called by a worker; await the result.

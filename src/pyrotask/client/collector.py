@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from pyrotask.client.ledger import deliveries_of
+from pyrotask.client.ledger import deliveries_of, settle
 from pyrotask.client.link import Stopped
-from pyrotask.client.outcomes import decoded
 
 if TYPE_CHECKING:
     from pyrotask.client.link import Link
@@ -94,7 +93,7 @@ class Collector:
         if deliveries:
             self._explained = False
         for future, delivery in self._state.arrived(deliveries):
-            future.settle(*decoded(delivery.outcome, delivery.tag, delivery.task))
+            settle(future, delivery)
         return len(deliveries)
 
     def _is_anything_unfinished(self) -> bool:

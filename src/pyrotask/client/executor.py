@@ -83,7 +83,7 @@ class Executor(concurrent.futures.Executor):
                 "max_workers is for an Executor without a label, which brings its own"
             )
         if max_workers is not None and max_workers < 1:
-            raise ValueError(f"max_workers must be at least 1, not {max_workers}")
+            raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
         if initializer is not None and not callable(initializer):
             raise TypeError(f"the initializer must be callable, not {initializer!r}")
         chosen = settings or Settings.load()
@@ -193,15 +193,14 @@ class Executor(concurrent.futures.Executor):
         Args:
             wait: block until then; else that happens in the background, and the interpreter does not
                 end before.
-            cancel_futures: cancel all that is not done, also what runs.
+            cancel_futures: cancel what no worker has begun.
         """
         if self._session.is_of_a_parent:
             return  # a forked child has nothing to free
         with self._lock:
             is_first, self._is_shut_down = not self._is_shut_down, True
         if cancel_futures:
-            for future in self._session.pending:
-                future.cancel()
+            self._session.withdraw()
         if is_first and not wait:
             threading.Thread(target=self._end, name="pyrotask-shutdown").start()
         elif wait:
@@ -211,7 +210,14 @@ class Executor(concurrent.futures.Executor):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """`shutdown`. After Ctrl-C, what is not done is cancelled, also what runs."""
-        self.shutdown(cancel_futures=kind is not None and not issubclass(kind, Exception))
+        if kind is not None and not issubclass(kind, Exception):
+            self.cancel_all()
+        self.shutdown()
+
+    def cancel_all(self) -> None:
+        """Cancel all calls that are not done, also those that run. Returns at once."""
+        for future in self._session.pending:
+            future.cancel()
 
     def _end(self) -> None:
         self._session.wait()

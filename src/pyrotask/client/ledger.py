@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from pyrotask.client.future import TaskFuture
-from pyrotask.client.outcomes import Outcome
+from pyrotask.client.outcomes import WITHDRAWN, Outcome, decoded
 
 MOST_LEFT_TASKS = 1_000
 """What the broker lists in one go."""
@@ -156,6 +156,14 @@ class Ledger:
             return None
         del self._unclaimed_of[task]
         return self._unclaimed.pop(number)
+
+
+def settle(future: TaskFuture, delivery: Delivery) -> None:
+    """Give the future its answer. Not under the lock: its callbacks run."""
+    if delivery.outcome == WITHDRAWN:
+        future.cancel()
+    else:
+        future.settle(*decoded(delivery.outcome, delivery.tag, delivery.task))
 
 
 def deliveries_of(reply: dict[str, Any]) -> list[Delivery]:

@@ -14,6 +14,10 @@ Outcome = list[Any]
 detail]``: see docs/protocol.md."""
 
 
+WITHDRAWN = ["ended", "cancelled", "withdrawn by its client"]
+"""The outcome of a task that its own session has cancelled before it began."""
+
+
 class RemoteTraceback(Exception):
     """Where a task raised: the text of the traceback at the worker. The cause of what a future raises."""
 

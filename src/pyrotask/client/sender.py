@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pyrotask.client.ledger import settle
 from pyrotask.client.link import Stopped
-from pyrotask.client.outcomes import decoded
+from pyrotask.client.outcomes import WITHDRAWN
 from pyrotask.config import MIB
 from pyrotask.errors import (
     InputFailed,
@@ -39,6 +40,8 @@ MOST_BYTES = MIB - 64 * 1024
 """In one submit, but always one task: a message below 1 MiB fits everywhere."""
 
 CANCELS_AT_ONCE = 1_000
+
+NOT_BEGUN = ["scheduled", "waiting"]
 
 FULL_PAUSE_S, LONGEST_FULL_PAUSE_S = 0.05, 2.0
 """Between two tries when the broker has no room."""
@@ -68,6 +71,8 @@ class Sender:
                     self._store(work.values)
                 if work.cancels:
                     self._cancel(work.cancels)
+                if work.to_withdraw:
+                    self._withdraw(work.to_withdraw)
                 if work.submits:
                     self._submit(work.submits)
                 self._state.sent()
@@ -110,7 +115,7 @@ class Sender:
                 self._submit_halves(futures)  # one of them is to blame
         else:
             for future, delivery in self._state.numbered(futures, numbers):
-                future.settle(*decoded(delivery.outcome, delivery.tag, delivery.task))
+                settle(future, delivery)
 
     def _take_on(self, futures: Sequence[TaskFuture]) -> list[int]:
         items = [future.item for future in futures]
@@ -141,7 +146,7 @@ class Sender:
                 error = again
             else:
                 for future, delivery in self._state.numbered(futures, numbers):
-                    future.settle(*decoded(delivery.outcome, delivery.tag, delivery.task))
+                    settle(future, delivery)
                 return
 
     def _inputs_are_known(self, future: TaskFuture) -> bool:
@@ -162,18 +167,26 @@ class Sender:
     def _cancel(self, futures: list[TaskFuture]) -> None:
         for start in range(0, len(futures), CANCELS_AT_ONCE):
             some = futures[start : start + CANCELS_AT_ONCE]
-            self._intervene("cancel", [future.task for future in some], "cancelled by its client")
-            keyed = [future.task for future in some if future.key is not None]
+            self._intervene("cancel", {"tasks": _numbers(some)}, "cancelled by its client")
+            keyed = [future for future in some if future.key is not None]
             if keyed:  # else whoever submits the key again would get the cancellation for an answer
-                self._state.forgotten(self._intervene("forget", keyed))
+                self._state.forgotten(self._intervene("forget", {"tasks": _numbers(keyed)}))
 
-    def _intervene(self, method: str, tasks: Iterable[int | None], *more: object) -> list[int]:
+    def _withdraw(self, futures: list[TaskFuture]) -> None:
+        """Cancel those that have not begun."""
+        by_task = {future.task: future for future in futures}
+        for start in range(0, len(futures), CANCELS_AT_ONCE):
+            which = {"tasks": _numbers(futures[start : start + CANCELS_AT_ONCE]), "states": NOT_BEGUN}
+            for task in self._intervene("cancel", which, WITHDRAWN[2]):
+                by_task[task].cancel()
+
+    def _intervene(self, method: str, which: dict[str, Any], *more: object) -> list[int]:
         done: list[int] = []
         after = None
         while True:
             reply = self._numbered(
                 lambda call, after=after: self._link.call(
-                    method, {"tasks": list(tasks)}, *more, CANCELS_AT_ONCE, after, list(call)
+                    method, which, *more, CANCELS_AT_ONCE, after, list(call)
                 )
             )
             done += reply["tasks"]
@@ -200,3 +213,7 @@ class Sender:
                 self._ahead_s = []
                 self._low_water = self._sequence
                 return reply
+
+
+def _numbers(futures: Iterable[TaskFuture]) -> list[int]:
+    return [future.task for future in futures if future.task is not None]

@@ -275,6 +275,11 @@ class Session:
         """
         return self._state.wait_until_sent(timeout_s)
 
+    def withdraw(self) -> None:
+        """Cancel what has not begun; what runs goes on. Returns at once."""
+        self._check_process()
+        self._state.withdraw()
+
     def count_workers(self) -> int:
         """How many worker processes the broker has now."""
         self._check_process()

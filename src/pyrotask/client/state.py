@@ -48,6 +48,8 @@ class Work(NamedTuple):
     values: dict[str, Payload]
     """To be stored, by label."""
     cancels: list[TaskFuture]
+    to_withdraw: list[TaskFuture]
+    """To be cancelled if they have not begun."""
     submits: list[TaskFuture]
 
 
@@ -77,6 +79,8 @@ class State:
         self._in_flight: list[TaskFuture] = []
         self._to_store: dict[str, Payload] = {}
         self._to_cancel: list[TaskFuture] = []
+        self._withdraws = False
+        """What has not begun is to be cancelled."""
         self._is_sending = False
         """The sender is at work."""
         self._keyed: dict[str, _Keyed] = {}
@@ -136,6 +140,15 @@ class State:
         """All that have no answer yet."""
         with self._lock:
             return [*self._unsent, *self._in_flight, *self._ledger.waiting.values()]
+
+    def withdraw(self) -> None:
+        """Have all cancelled that have not begun."""
+        with self._lock:
+            unsent = list(self._unsent)
+            self._withdraws = True
+            self._work.notify()
+        for future in unsent:
+            future.cancel()
 
     def cancelled(self, future: TaskFuture) -> None:
         """It was cancelled just now."""
@@ -203,6 +216,8 @@ class State:
             self._is_sending = True
             cancels, self._to_cancel = self._to_cancel, []
             values, self._to_store = self._to_store, {}
+            to_withdraw = list(self._ledger.waiting.values()) if self._withdraws else []
+            self._withdraws = False
             self._in_flight = futures = self._next_batch(most_tasks, most_bytes)
             if futures:
                 if not self._ledger.waiting:
@@ -210,7 +225,7 @@ class State:
                 self._ledger.sending()
                 self._wanted.notify()
             self._room.notify_all()
-        return Work(values, cancels, futures)
+        return Work(values, cancels, to_withdraw, futures)
 
     def numbered(self, futures: Sequence[TaskFuture], numbers: Sequence[int]) -> Iterator[Settled]:
         """The broker has taken these on. Yields those that are answered already, to be settled at once."""
@@ -333,7 +348,7 @@ class State:
     # --- inside, under the lock -------------------------------------------------------------------------
 
     def _has_work(self) -> bool:
-        return bool(self._unsent or self._to_cancel or self._to_store)
+        return bool(self._unsent or self._to_cancel or self._to_store or self._withdraws)
 
     def _next_batch(self, most_tasks: int, most_bytes: int) -> list[TaskFuture]:
         batch: list[TaskFuture] = []

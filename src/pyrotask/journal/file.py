@@ -5,8 +5,8 @@ for the mark, and SQLite's takes as long without the mark; SQLite's write-ahead 
 damaged page without a word, so it would need the mark as well; it does not work on network file
 systems, where the home directories of clusters are; and its writers block each other, so that a
 snapshot would stop the commits for as long as it is written. ``benchmarks/journal.py`` measures
-both. What is here instead is a log that is only ever appended to, and images that get their
-names when they are whole.
+both. What is here instead is a log that is only ever appended to, images that get their names when
+they are whole, and files of large values, which are written once and never moved (`blocks`).
 """
 
 from __future__ import annotations

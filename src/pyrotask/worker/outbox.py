@@ -44,6 +44,8 @@ class Outbox:
         self._tries = 0
         self._singly = False
         """The broker has refused a portion: which of its results is not known yet."""
+        self._is_replaced = False
+        """The oldest was refused, and is an error that says so by now."""
 
     def __len__(self) -> int:
         return len(self._results)
@@ -90,16 +92,18 @@ class Outbox:
         self._bytes -= sum(map(running.size_of, self._results[:count]))
         del self._results[:count]
         self._slate.acknowledge(count)
-        self._tries = 0
+        self._tries, self._is_replaced = 0, False
         self._singly = self._singly and bool(self._results)
 
     def refused(self, count: int, why: str) -> bool:
         """The broker has refused a portion of ``count``. False: nothing can be done about it."""
+        self._tries = 0
         if count > 1:
-            self._singly, self._tries = True, 0
+            self._singly = True
             return True
-        if count == 0 or self._tries != 1:
+        if count == 0 or self._is_replaced:
             return False
+        self._is_replaced = True
         instead = running.not_handed_in(self._results[0], why)
         self._bytes += running.size_of(instead) - running.size_of(self._results[0])
         self._results[0] = instead
