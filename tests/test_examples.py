@@ -43,6 +43,7 @@ def test_one_file_with_both_roles() -> None:
     assert 0.05 < float(coefficient) < 0.5  # a liquid, and neither a solid nor a gas
 
 
+@pytest.mark.slow
 def test_a_master_and_a_slave_file() -> None:
     output = output_of("masterslave/b_master.py")
     (deviation,) = re.findall(r"9 blocks, largest deviation (\S+)", output)

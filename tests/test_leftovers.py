@@ -7,6 +7,7 @@ import sys
 import threading
 
 import psutil
+import pytest
 
 from tests import leftovers
 
@@ -20,6 +21,7 @@ def test_a_child_that_runs_on_is_named_and_killed() -> None:
     assert "input('left behind')" in stories[0]
 
 
+@pytest.mark.slow
 def test_an_orphan_is_found_by_the_run_it_belongs_to() -> None:
     start_a_child_and_leave = (
         "import subprocess, sys\n"

@@ -98,6 +98,7 @@ def _is_told_of_the_end(manager: pyrotask.remote.proxy.TaskManagerProxy) -> None
         manager.getAnyTask()
 
 
+@pytest.mark.slow
 def test_serve_ends_when_it_is_terminated_and_everything_is_collected() -> None:
     with commands.Running("serve", "pi", "--name-server", "off", "--json") as broker:
         broker.event("serving")

@@ -135,6 +135,30 @@ def test_at_the_end_of_a_script_what_was_submitted_is_finished(tmp_path: Path) -
     assert run(tmp_path, WITHOUT_SHUTDOWN) == "done\n"
 
 
+FORKED = """
+import os
+import sys
+from pyrotask import Executor
+
+executor = Executor(max_workers=1)
+executor.submit(abs, 1).result()
+child = os.fork()
+if child == 0:
+    try:
+        executor.submit(abs, -2)
+    except RuntimeError as error:
+        print("open another" in str(error), flush=True)
+    sys.exit(0)
+os.waitpid(child, 0)
+print(executor.submit(abs, -3).result())
+executor.shutdown()
+"""
+
+
+def test_a_forked_child_ends_and_its_parent_goes_on(tmp_path: Path) -> None:
+    assert run(tmp_path, FORKED) == "True\n3\n"
+
+
 INTERRUPTED = """
 import time
 from pyrotask import Executor
@@ -220,7 +244,7 @@ def run(folder: Path, script: str, *arguments: str) -> str:
     """What a script in a file of the folder prints, run from elsewhere."""
     (folder / "script.py").write_text(script, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, str(folder / "script.py"), *arguments],
+        [sys.executable, "-W", "ignore::DeprecationWarning", str(folder / "script.py"), *arguments],
         capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd="/",
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

@@ -473,7 +473,7 @@ class AnyStory(RuleBasedStateMachine):
         assert all(isinstance(t.detail, (Success, Ended)) for t in finished)
 
 
-AnyStory.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+AnyStory.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 TestAnyStory = AnyStory.TestCase
 
 

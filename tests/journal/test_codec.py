@@ -6,7 +6,7 @@ import typing
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pyrotask.core import events as e
@@ -30,6 +30,7 @@ def test_every_event_has_a_number_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("kind", EVENT_TYPES, ids=lambda kind: kind.__name__)
+@settings(max_examples=30)  # for each of the kinds
 @given(data=st.data())
 def test_every_event_comes_back_as_it_was(kind: type[Any], data: st.DataObject) -> None:
     st.register_type_strategy(Block, st.builds(Block, st.binary()))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from pyrotask.journal import JournalDamaged, Policy, open_journal
 from pyrotask.journal.blocks import blocks_of, file_of
@@ -71,7 +72,12 @@ def test_the_undamaged_journal_is_whole(journal: Path) -> None:
     assert check(journal) is not None
 
 
-@pytest.mark.parametrize("kind", ["*.log", "*.image", "mark"])
+def _slow(kind: str) -> ParameterSet:
+    """Each byte of it is a journal that is checked: seconds."""
+    return pytest.param(kind, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("kind", [_slow("*.log"), _slow("*.image"), "mark"])
 def test_a_file_cut_at_any_byte_is_noticed_or_does_no_harm(journal: Path, kind: str) -> None:
     (file,) = journal.glob(kind)
     whole = file.read_bytes()
@@ -84,7 +90,7 @@ def test_a_file_cut_at_any_byte_is_noticed_or_does_no_harm(journal: Path, kind: 
     assert refused == len(whole) if kind != "mark" else refused
 
 
-@pytest.mark.parametrize("kind", ["*.log", "*.image", "mark"])
+@pytest.mark.parametrize("kind", [_slow("*.log"), _slow("*.image"), "mark"])
 def test_a_flipped_bit_anywhere_is_noticed_or_does_no_harm(journal: Path, kind: str) -> None:
     (file,) = journal.glob(kind)
     whole = bytearray(file.read_bytes())

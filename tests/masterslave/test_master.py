@@ -336,6 +336,7 @@ def test_a_master_says_once_that_no_slave_is_there(
     assert said.count("tagged sqrt") == 1
 
 
+@pytest.mark.slow
 def test_a_master_says_that_nobody_has_a_handler(
     make_master: MakeMaster, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,7 +118,7 @@ def test_a_program_with_two_files(tmp_path: Path) -> None:
 def test_the_program_on_the_page_for_users_of_the_original_runs(tmp_path: Path) -> None:
     page = Path(__file__).parents[2] / "docs" / "from-scientificpython.md"
     programs = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
-    (program,) = (text for text in programs if "runJob(" in text)
+    (program,) = (text for text in programs if "\nrunJob(" in text)
     with script(tmp_path, "squares.py", program) as running:
         assert running.end() == 0
     results = [f"square_{i} {i * i}\n" for i in range(5)]

@@ -104,6 +104,7 @@ def test_without_room_on_the_disk_only_new_tasks_are_refused(journal: Path) -> N
 # --- what is sent is durable ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_answer_is_collected_on_disk_when_it_is_sent(journal: Path) -> None:
     settings = Settings()
     with (
@@ -123,6 +124,7 @@ def test_an_answer_is_collected_on_disk_when_it_is_sent(journal: Path) -> None:
 # --- as processes ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_killed_broker_has_lost_nothing(journal: Path) -> None:
     with Broker(journal) as first:
         asked = [manager().addTaskRequest("double", (number, 0)) for number in range(3)]
@@ -131,6 +133,7 @@ def test_a_killed_broker_has_lost_nothing(journal: Path) -> None:
         assert [manager().getAnyTask(timeout=0)[0] for _ in asked] == asked
 
 
+@pytest.mark.slow
 def test_sigterm_sends_nobody_home(journal: Path, tmp_path: Path) -> None:
     with Broker(journal) as first, working(tmp_path, 1):
         first.tell_to_end()
@@ -154,6 +157,7 @@ def test_who_waits_at_a_broker_that_is_told_to_end_sees_a_broken_connection(jour
 
 
 @pytest.mark.parametrize("place", ["the same port", "another port"])
+@pytest.mark.slow
 def test_a_worker_keeps_what_it_has_begun_and_who_it_is(place: str, journal: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as meeting_place, Broker(journal) as first:
         meeting_place.settimeout(PATIENCE_S)
@@ -170,6 +174,7 @@ def test_a_worker_keeps_what_it_has_begun_and_who_it_is(place: str, journal: Pat
     assert folded.state.late_answers == 0  # nobody else had it, so it was handed in once
 
 
+@pytest.mark.slow
 def test_a_plain_proxy_reconnects_to_the_same_port(journal: Path) -> None:
     with Broker(journal) as first:
         proxy = Proxy(first.uri)
@@ -183,6 +188,7 @@ def test_a_plain_proxy_reconnects_to_the_same_port(journal: Path) -> None:
             proxy._pyroRelease()
 
 
+@pytest.mark.slow
 def test_a_broker_whose_journal_cannot_be_written_stops_and_has_lost_nothing(journal: Path) -> None:
     stored = 0
     with Broker(journal, largest_file=4 << 20) as first:
@@ -205,6 +211,7 @@ def test_a_broker_whose_journal_cannot_be_written_stops_and_has_lost_nothing(jou
 # --- what the commands say ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_serve_names_the_holder_of_a_held_journal(journal: Path) -> None:
     with Broker(journal) as first:
         refused = commands.run("serve", "another", "--journal", str(journal), "--name-server", "off")
@@ -212,6 +219,7 @@ def test_serve_names_the_holder_of_a_held_journal(journal: Path) -> None:
         assert f"process {first.command.process.pid} on {socket.gethostname()}" in refused.err
 
 
+@pytest.mark.slow
 def test_serve_says_what_it_goes_on_with(journal: Path) -> None:
     with TaskManager(journal=journal) as tm:
         tm.addTaskRequest("a", ())
@@ -220,6 +228,7 @@ def test_serve_says_what_it_goes_on_with(journal: Path) -> None:
         assert "1 tasks wait, 0 run" in broker.line(containing="it goes on")
 
 
+@pytest.mark.slow
 def test_serve_says_that_its_journal_was_terminated(journal: Path) -> None:
     with TaskManager(journal=journal) as tm:
         tm.terminate()
@@ -228,6 +237,7 @@ def test_serve_says_that_its_journal_was_terminated(journal: Path) -> None:
     assert "it was terminated, for good" in said.err
 
 
+@pytest.mark.slow
 def test_the_environment_can_name_the_journal(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYROTASK_JOURNAL", str(journal))
     monkeypatch.setenv("PYROTASK_JOURNAL_POLICY", "never")

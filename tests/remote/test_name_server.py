@@ -136,6 +136,7 @@ def test_a_broker_that_asks_for_a_key_holds_its_label(with_ns: Settings) -> None
             register_name("x", "PYRO:TaskManager.x@127.0.0.1:5000", with_ns)
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_stopped_for_a_while_holds_its_label(with_ns: Settings) -> None:
     hurried = dataclasses.replace(
         with_ns, lookup_timeout_s=2
@@ -192,6 +193,7 @@ def test_every_call_of_the_name_server_is_bounded(with_ns: Settings) -> None:
         assert names._pyroTimeout == with_ns.lookup_timeout_s
 
 
+@pytest.mark.slow
 def test_a_name_server_that_stops_between_two_calls_costs_one_timeout_not_a_hang() -> None:
     with name_server_process() as (port, process):
         settings = Settings.load(name_server=f"127.0.0.1:{port}", lookup_timeout_s=2)

@@ -316,6 +316,7 @@ def test_no_task_goes_to_a_client_that_has_just_died(server: Server) -> None:
     living.close()
 
 
+@pytest.mark.slow
 def test_any_bytes_are_a_sign_of_life(server: Server) -> None:
     with RawClient(server) as client:
         process = client.answer("registerProcess", 0.2)

@@ -34,7 +34,7 @@ def finds(defect: Defect | None, *, acknowledges_at_once: bool = False) -> bool:
         defects.accept_failures_of_anybody,
         defects.lose_a_requeue,
         defects.take_over_by_any_call,
-        defects.use_task_numbers_again,
+        pytest.param(defects.use_task_numbers_again, marks=pytest.mark.slow),
         defects.use_attempts_again,
         defects.use_processes_again,
         defects.use_deliveries_again,

@@ -41,7 +41,7 @@ def restless() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "tasks"), [("in process", 4_000), ("stock daemon", 1_000), ("event loop", 1_000)]
+    ("kind", "tasks"), [("in process", 4_000), ("stock daemon", 300), ("event loop", 300)]
 )
 def test_each_task_is_answered_once(kind: str, tasks: int, restless: None, figure: Figure) -> None:
     with open_house(kind) as house:

@@ -4,6 +4,7 @@
     executor     `Executor`: the standard library's interface, over a session
     mapping      one `Executor.map`: items -> chunks that size themselves -> results in order
     progress     how far a loop over answers has come, for people
+    cell         the same below a notebook's cell
     callables    which functions are at the broker already
     local        a broker and workers of an Executor's own
     session      `Session`: submit and collect; it holds the threads below together
@@ -13,7 +14,8 @@
     sender       the thread that sends what was submitted, as much at once as has gathered
     collector    the thread that waits for answers, and gives them to the futures
     link         calls that are repeated until their reply is there
+    near         the same calls to a broker in this process
 
-Only `link` talks to the broker. The ledger is plain bookkeeping under the session's one lock; it
+Only `link` and `near` talk to the broker. The ledger is plain bookkeeping under the session's one lock; it
 knows no threads.
 """

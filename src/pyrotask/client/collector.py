@@ -14,6 +14,7 @@ from pyrotask.client.link import Stopped
 
 if TYPE_CHECKING:
     from pyrotask.client.link import Link
+    from pyrotask.client.near import NearLink
     from pyrotask.client.state import Ask, State
 
 log = logging.getLogger("pyrotask.client")
@@ -38,7 +39,7 @@ UNFINISHED = ["scheduled", "waiting", "running"]
 class Collector:
     """Collects until the state says that all is over. `run` is the thread."""
 
-    def __init__(self, state: State, link: Link, session: int) -> None:
+    def __init__(self, state: State, link: Link | NearLink, session: int) -> None:
         self._state = state
         self._link = link
         self._session = session

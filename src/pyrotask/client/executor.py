@@ -19,6 +19,7 @@ from typing import Any
 
 from pyrotask import payload
 from pyrotask.client.callables import Callables
+from pyrotask.client.cell import in_notebook
 from pyrotask.client.future import TaskFuture
 from pyrotask.client.local import LocalTeam
 from pyrotask.client.mapping import Mapping
@@ -93,7 +94,9 @@ class Executor(concurrent.futures.Executor):
             where, chosen = self._team.address, self._team.settings
         assert where is not None
         try:
-            self._session = Session(where, name, chosen)
+            self._session = Session(
+                where, name, chosen, broker=None if self._team is None else self._team.broker
+            )
         except BaseException:
             if self._team is not None:
                 self._team.close()
@@ -114,8 +117,10 @@ class Executor(concurrent.futures.Executor):
         _before_exit(self)
 
     def __repr__(self) -> str:
-        what = f"with {self._workers} workers of its own" if self._workers else f"at {self._session.where}"
-        return f"<pyrotask.Executor {what}, {len(self._session.pending)} calls pending>"
+        own = f"with {self._workers} own worker{'' if self._workers == 1 else 's'}"
+        what = own if self._workers else f"at {self._session.where}"
+        state = "shut down" if self._is_shut_down else f"{len(self._session.pending)} pending"
+        return f"<pyrotask.Executor {what}: {state}>"
 
     # --- calls --------------------------------------------------------------------------------------
 
@@ -219,8 +224,16 @@ class Executor(concurrent.futures.Executor):
         for future in self._session.pending:
             future.cancel()
 
+    def leave(self) -> None:
+        """`shutdown`, without waiting for calls: they are cancelled, or go on if the session has a name."""
+        self._is_shut_down = True
+        self._close()
+
     def _end(self) -> None:
         self._session.wait()
+        self._close()
+
+    def _close(self) -> None:
         self._session.close()
         if self._team is not None:
             self._team.close()
@@ -239,7 +252,9 @@ class Executor(concurrent.futures.Executor):
                     raise TypeError(f"the handler of tag {fn!r} takes positional arguments only")
                 return self._submitted(fn, payload.encode(args), said)
             label = self._stored_label(fn, is_keyed="key" in said)
-            return self._submitted(CALL, payload.encode((self._set_up, label, args, kwargs)), said)
+            future = self._submitted(CALL, payload.encode((self._set_up, label, args, kwargs)), said)
+            future.called = getattr(fn, "__qualname__", None) or type(fn).__qualname__
+            return future
         except PayloadError as error:
             return _failed(fn if isinstance(fn, str) else CALL, error)
 
@@ -377,12 +392,18 @@ def _own_path() -> list[str]:
 
 
 def _before_exit(executor: Executor) -> None:
-    """Have it shut down, and its calls done, before the interpreter ends: as the standard library's are."""
+    """Have it shut down, and its calls done, before the interpreter ends: as the standard library's are.
+
+    Whoever stops or restarts a notebook's kernel does not want its calls done. Jupyter would wait for
+    some seconds, and then kill it.
+    """
     reference = weakref.ref(executor)
 
     def shut_down() -> None:
         alive = reference()
-        if alive is not None:
+        if alive is not None and in_notebook():
+            alive.leave()
+        elif alive is not None:
             alive.shutdown()
 
     # Exit handlers proper come too late: by then no thread can be started any more.

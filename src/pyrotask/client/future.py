@@ -33,6 +33,8 @@ class TaskFuture(Future[Any]):
         self.tag = tag
         self.key = key
         self.task: int | None = None
+        self.called: str | None = None
+        """The name of the function, if it is a call of an Executor."""
         self.size = size
         """About how many bytes its submit has. For the session."""
         self.item: tuple[Any, ...] | None = None
@@ -44,8 +46,9 @@ class TaskFuture(Future[Any]):
         self._owner = owner
 
     def __repr__(self) -> str:
-        name = self.tag if self.task is None else f"{self.tag}_{self.task}"
-        return f"<task {name}: {self._state.lower().replace('_and_notified', '')}>"
+        number = "" if self.task is None else f"_{self.task}"
+        what = f"task {self.tag}{number}" if self.called is None else f"call{number} of {self.called}"
+        return f"<{what}: {self._state.lower().replace('_and_notified', '')}>"
 
     def cancel(self) -> bool:
         """Cancel the task, whether it waits or runs. False: its answer is there already.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from pyrotask.broker import Broker
 from pyrotask.config import Settings
 from pyrotask.errors import PyrotaskError
 from pyrotask.remote.server import Server
@@ -27,8 +29,9 @@ class LocalTeam:
     """
 
     def __init__(self, workers: int, settings: Settings) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="pyrotask-", ignore_cleanup_errors=True)
-        key_file = Path(self._folder.name) / "key"
+        # Not a TemporaryDirectory: that would be removed at the end of a forked child, too.
+        self._folder = Path(tempfile.mkdtemp(prefix="pyrotask-"))
+        key_file = self._folder / "key"
         # Other users of this machine can connect to the port, and must not have us run their code.
         self.settings = replace(settings, key_file=key_file, journal=None)
         self._server = Server(
@@ -45,8 +48,13 @@ class LocalTeam:
             self._supervisor.start()
         except BaseException:
             self._server.stop()
-            self._folder.cleanup()
+            shutil.rmtree(self._folder, ignore_errors=True)
             raise
+
+    @property
+    def broker(self) -> Broker:
+        """The broker itself."""
+        return self._server.task_manager.broker
 
     def watch(self, failed: Callable[[BaseException], object]) -> None:
         """Call ``failed`` in a thread of its own if the workers cannot work, with the reason."""
@@ -65,4 +73,4 @@ class LocalTeam:
         with contextlib.suppress(PyrotaskError):  # `watch` has told it
             self._supervisor.wait()
         self._server.stop()
-        self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)

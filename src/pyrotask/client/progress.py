@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pyrotask.client.cell import CellBar, in_notebook
+
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
@@ -81,7 +83,7 @@ class _Lines:
 
 
 class _Drawn:
-    """A bar, drawn by rich: on a terminal, or in a notebook's cell."""
+    """A bar, drawn by rich on a terminal."""
 
     def __init__(self, title: str, total: int | None, console: Console) -> None:
         from rich import progress  # noqa: PLC0415 - it takes 50 ms, and most programs need none
@@ -104,10 +106,10 @@ class _Drawn:
         self._progress.stop()
 
 
-def _bar(title: str, total: int | None) -> _Lines | _Drawn:
+def _bar(title: str, total: int | None) -> _Lines | _Drawn | CellBar:
+    if in_notebook():
+        return CellBar(title, total)
     from rich.console import Console  # noqa: PLC0415 - as above
 
     console = Console(stderr=True)
-    return (
-        _Drawn(title, total, console) if console.is_terminal or console.is_jupyter else _Lines(title, total)
-    )
+    return _Drawn(title, total, console) if console.is_terminal else _Lines(title, total)

@@ -28,6 +28,7 @@ from pyrotask.errors import (
 if TYPE_CHECKING:
     from pyrotask.client.future import TaskFuture
     from pyrotask.client.link import Link
+    from pyrotask.client.near import NearLink
     from pyrotask.client.state import State
     from pyrotask.core.model import Payload
 
@@ -53,7 +54,7 @@ AHEAD_S = (1.0, 60.0, 3600.0, 86400.0)
 class Sender:
     """Sends until it is told to end. `run` is the thread; its numbers belong to it alone."""
 
-    def __init__(self, state: State, link: Link, session: int) -> None:
+    def __init__(self, state: State, link: Link | NearLink, session: int) -> None:
         self._state = state
         self._link = link
         self._session = session

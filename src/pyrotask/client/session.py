@@ -11,19 +11,23 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pyrotask import payload
 from pyrotask.client.collector import Collector
 from pyrotask.client.future import TaskFuture
 from pyrotask.client.ledger import Delivery
 from pyrotask.client.link import Link
+from pyrotask.client.near import NearLink
 from pyrotask.client.outcomes import decoded
 from pyrotask.client.sender import Sender
 from pyrotask.client.state import State
 from pyrotask.config import Settings
 from pyrotask.core.model import Payload
 from pyrotask.errors import PayloadError, PyrotaskError, SessionExpired, UnknownLabel
+
+if TYPE_CHECKING:
+    from pyrotask.broker import Broker
 
 log = logging.getLogger("pyrotask.client")
 
@@ -71,6 +75,7 @@ class Session:
             left. One program at a time may have it open. None: a session for this object only,
             which ends with it.
         settings: None: `Settings.load()`.
+        broker: the broker there, if it is in this process: then no connection is needed.
 
     Blocks until it is connected.
 
@@ -79,19 +84,27 @@ class Session:
         QueueFull: too many sessions are open there.
     """
 
-    def __init__(self, where: str, name: str | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        where: str,
+        name: str | None = None,
+        settings: Settings | None = None,
+        *,
+        broker: Broker | None = None,
+    ) -> None:
         self._where = where
         self.name = name
         self._settings = settings or Settings.load()
         self._state = State(self._settings)
-        self._link = Link(where, self._settings)
+        self._broker = broker
+        self._link = self._new_link()
         try:
             called = name or f"{socket.gethostname()}, process {os.getpid()}, {uuid.uuid4()}"
             self._session = int(self._link.call("open_session", called))
         except BaseException:
             self._link.close()
             raise
-        self._collecting = Link(where, self._settings, self._link.lineage)
+        self._collecting = self._new_link(self._link.lineage)
         self._pid = os.getpid()
         self._starting = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -257,7 +270,7 @@ class Session:
         self._check_process()
         self._start()
         keys: dict[int, str | None] = {}
-        with contextlib.closing(Link(self._where, self._settings, self._link.lineage)) as looking:
+        with contextlib.closing(self._new_link(self._link.lineage)) as looking:
             while (delivery := self._state.read(timeout_s)) is not None:
                 if delivery.task not in keys:
                     keys = self._keys(looking)
@@ -283,7 +296,7 @@ class Session:
     def count_workers(self) -> int:
         """How many worker processes the broker has now."""
         self._check_process()
-        with contextlib.closing(Link(self._where, self._settings, self._link.lineage)) as looking:
+        with contextlib.closing(self._new_link(self._link.lineage)) as looking:
             return len(looking.call("status")["processes"])
 
     # --- the end ------------------------------------------------------------------------------------
@@ -402,7 +415,12 @@ class Session:
                 "another `Session` in it"
             )
 
-    def _keys(self, looking: Link) -> dict[int, str | None]:
+    def _new_link(self, lineage: str | None = None) -> Link | NearLink:
+        if self._broker is not None:
+            return NearLink(self._broker)
+        return Link(self._where, self._settings, lineage)
+
+    def _keys(self, looking: Link | NearLink) -> dict[int, str | None]:
         """The keys of all answers that are at hand for readers. They are there until they are taken over."""
         tasks = self._state.left_tasks()
         listed = looking.call("tasks", {"tasks": tasks}, len(tasks))["tasks"]
