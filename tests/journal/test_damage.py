@@ -10,9 +10,9 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from pyrotask.journal import JournalDamaged, Policy, open_journal
 from pyrotask.journal.blocks import blocks_of, file_of
@@ -22,6 +22,9 @@ from pyrotask.journal.mark import SLOT_BYTES
 from pyrotask.journal.recovery import Folded, fold, prove_blocks
 from pyrotask.journal.repair import compact
 from tests.journal.lives import append_one_by_one, life, state_after, write
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
 
 COMMANDS = life(7, steps=40)
 FIRST_HALF = COMMANDS[: len(COMMANDS) // 2]
