@@ -262,7 +262,7 @@ def test_values_are_looked_up_by_their_keys_as_often_as_one_likes(house: House, 
     for _ in range(2):
         assert lines("results", "pi", "--key", "grid-7") == [
             "sqrt_0 (key 'grid-7'): 1.5",
-            "1 answer by key; they are still there",
+            "1 answer by key; it is still there",
         ]
 
 

@@ -56,6 +56,24 @@ def test_it_computes_until_the_broker_is_terminated(server: Server) -> None:
     assert result.out.endswith("ended: the broker is terminated; processes started: 1, died: 0\n")
 
 
+def test_it_waits_for_a_broker_that_comes_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "some_tasks.py").write_text(TASKS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with worker("--wait", "60") as running:
+        running.line("broker pi is not there yet: waiting for up to 60 s")
+        with Server(label="pi", name_server="off") as server:
+            server.task_manager.addTaskRequest("square", (7,))
+            assert server.task_manager.getAnyResult(timeout=commands.PATIENCE_S)[2] == 49
+            server.task_manager.terminate()
+            assert running.end().code == 0
+
+
+def test_it_gives_up_waiting_for_a_broker_that_does_not_come() -> None:
+    result = commands.run("worker", "pi", "-n", "1", "--wait", "0.2")
+    assert result.code == 1
+    assert "gave up after 0.2 s without broker 'pi'" in result.err
+
+
 def test_a_child_that_is_killed_is_told_with_signal_and_task(server: Server, tmp_path: Path) -> None:
     manager, file = server.task_manager, tmp_path / "running"
     manager.addTaskRequest("report_and_wait", (str(file),))

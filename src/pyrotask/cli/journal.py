@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyrotask.cli.options import UsageError
 from pyrotask.cli.output import Output
 from pyrotask.cli.progress import reading
 
@@ -48,6 +50,13 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Do it."""
+    for option, given, owner in (
+        ("--no-payloads", args.no_payloads, "export"),
+        ("--accept-loss", args.accept_loss, "compact"),
+    ):
+        if given and args.action != owner:
+            name = shlex.quote(str(args.journal))
+            raise UsageError(f"{option} is an option of `pyrotask journal {owner} {option} {name}` only")
     action = {"check": _check, "export": _export, "compact": _compact}[args.action]
     return action(args, output)
 

@@ -102,7 +102,7 @@ def _entries(settings: Settings) -> tuple[list[Entry], str]:
     """Return who was found, and a sentence about the name server."""
     from pyrotask.errors import NameServerNotFound
     from pyrotask.remote.connection_file import ConnectionFile
-    from pyrotask.remote.name_server import list_names
+    from pyrotask.remote.name_server import list_names, name_server_places
 
     entries = [
         Entry(
@@ -121,6 +121,9 @@ def _entries(settings: Settings) -> tuple[list[Entry], str]:
     try:
         names = list_names(settings)
     except NameServerNotFound as error:
+        if settings.name_server is None:  # nobody asked for one, and few need it
+            place = name_server_places(settings)[0].location
+            return entries, f"none answers at {place}; only proxies of PYRONAME:... need one (`pyro5-ns`)"
         return entries, str(error)
     known = {(entry.label, entry.address) for entry in entries}
     for label, uri in sorted(names.items()):

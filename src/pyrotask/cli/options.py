@@ -19,7 +19,7 @@ def add_connecting(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("finding the broker")
     group.add_argument(
         "--key-file",
-        type=Path,
+        type=key_file,
         metavar="FILE",
         help="the broker's key (default: where its connection file says)",
     )
@@ -51,6 +51,17 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return number
+
+
+def key_file(text: str) -> Path:
+    """See that the key file that was named is there, as argparse's ``type``; only `serve` makes one."""
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise argparse.ArgumentTypeError(
+            f"there is no file {text!r}: copy the broker's key file there; `pyrotask list`, on the broker's "
+            "machine, names it"
+        )
+    return path
 
 
 def seconds(text: str) -> float:

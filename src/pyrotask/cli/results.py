@@ -193,16 +193,13 @@ def _facts(proxy: BulkProxy, name: str) -> dict[str, Any]:
 
 
 def _peek(proxy: BulkProxy, session: int, args: argparse.Namespace, output: Output) -> int:
-    whose = f"of session {args.session!r}; they are still there"
-    return _show(proxy, {"session": session}, args, output, whose)
+    return _show(proxy, {"session": session}, args, output, f"of session {args.session!r}")
 
 
 def _look_up(proxy: BulkProxy, args: argparse.Namespace, output: Output) -> int:
     """Show the values of keys. Fails if one has none."""
     found = _tasks_of(proxy, args.keys)
-    code = _show(
-        proxy, {"tasks": [task["task"] for task in found]}, args, output, "by key; they are still there"
-    )
+    code = _show(proxy, {"tasks": [task["task"] for task in found]}, args, output, "by key")
     keys = {task["key"] for task in found}
     for key in args.keys:
         if not any(fnmatchcase(known, key) or known == key for known in keys):
@@ -244,7 +241,8 @@ def _show(
             after = reply["next"]
             if after is None:
                 break
-    sink.conclude(whose)
+    stay = ("", "; it is still there")[written] if written <= 1 else "; they are still there"
+    sink.conclude(whose + stay)
     return 0
 
 

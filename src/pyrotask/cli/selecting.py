@@ -138,7 +138,7 @@ def session_number(name: str, proxy: BulkProxy) -> int:
         return 0
     known = [session["name"] for session in proxy.call("sessions")]
     near = difflib.get_close_matches(name, known, n=3)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "it has ended, or never was"
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "it has ended, or never was;"
     raise UnknownSession(
         f"no session {name!r} is open: {hint} `pyrotask status {shlex.quote(proxy.label)}` shows which are"
     )

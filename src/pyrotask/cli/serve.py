@@ -248,7 +248,8 @@ def greeting(server: Server, host: str, key_file: Path | None) -> Iterator[str]:
     yield f"    pyrotask worker {label} -n {os.cpu_count() or 2} --module MODULE"
     if is_loopback(host):
         yield "other machines cannot reach it; for them, serve it like this instead:"
-        yield f"    pyrotask serve {label} --host 0.0.0.0 --port 9091 --key-file FILE"
+        key = "FILE" if key_file is None else shlex.quote(str(key_file))
+        yield f"    pyrotask serve {label} --host 0.0.0.0 --port 9091 --key-file {key}"
     else:
         yield from _for_other_machines(server, key_file)
     yield from _about_journal(server)

@@ -10,8 +10,10 @@ from pyrotask.cli import EXIT_INTERRUPTED
 from pyrotask.cli.hints import with_near_labels
 from pyrotask.cli.options import add_connecting, positive, seconds, settings_of
 from pyrotask.cli.output import Output
+from pyrotask.errors import BrokerNotFound
 
 if TYPE_CHECKING:
+    from pyrotask.config import Settings
     from pyrotask.worker.supervisor import Event
 
 HELP = "run worker processes for a broker"
@@ -43,6 +45,10 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         "--period", metavar="SECONDS", type=seconds, default=5.0,
         help="how often to tell the broker that they live (default: 5); after four silent ones they are lost",
     )  # fmt: skip
+    parser.add_argument(
+        "--wait", metavar="SECONDS", type=seconds, default=0.0,
+        help="how long to wait for the broker, if it is not there yet (default: not at all)",
+    )  # fmt: skip
     parser.add_argument("--tether", action="store_true", help="end when standard input is closed")
     add_connecting(parser)
 
@@ -54,6 +60,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from pyrotask.worker.supervisor import Supervisor
 
     settings, told = settings_of(args), Story(output)
+    if args.wait:
+        _wait_for(args.broker, args.wait, settings, output)
     supervisor = Supervisor(
         args.broker,
         args.count,
@@ -68,12 +76,25 @@ def run(args: argparse.Namespace, output: Output) -> int:
     try:
         with with_near_labels(args.broker, settings):
             supervisor.start()
-        output.say(f"{args.count} worker processes for {args.broker}; Ctrl-C: finish what runs, then end")
+        processes = "1 worker process" if args.count == 1 else f"{args.count} worker processes"
+        output.say(f"{processes} for {args.broker}; Ctrl-C: finish what runs, then end")
         supervisor.wait()
     finally:
         supervisor.stop()
     told.conclude(signals.count)
     return EXIT_INTERRUPTED if signals.count > 1 else 0
+
+
+def _wait_for(broker: str, seconds: float, settings: Settings, output: Output) -> None:
+    """Block until there is such a broker: in a batch job, say, where all starts at once."""
+    from pyrotask.remote.proxy import BulkProxy
+
+    with BulkProxy(broker, settings, connect=False) as looking:
+        try:
+            looking.connect()
+        except BrokerNotFound:
+            output.say(f"broker {broker} is not there yet: waiting for up to {seconds:g} s")
+            looking.reconnect(seconds)
 
 
 class Story:

@@ -6,11 +6,13 @@ to be woken, between the session and the broker.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from pyrotask.callers import ThreadCaller
 from pyrotask.client.link import Stopped
 from pyrotask.core.machine import Parked
+from pyrotask.errors import BrokerBroken
 from pyrotask.journal import Ticket
 from pyrotask.reference import Origin
 from pyrotask.remote import bulk
@@ -33,6 +35,7 @@ class NearLink:
         self._calls = bulk.service("", broker.engine.journal)
         self.lineage = broker.engine.lineage
         self._is_stopped = False
+        self._is_told_of_trouble = False
         self._waiting: ThreadCaller | None = None
 
     def call(self, method: str, *args: object, timeout_s: float | None = None) -> Any:
@@ -52,16 +55,24 @@ class NearLink:
     def stop(self) -> None:
         """End a call that waits, and all later ones, with `Stopped`. Thread-safe, idempotent."""
         self._is_stopped = True
-        waiting = self._waiting
-        if waiting is not None:
-            waiting.answer(Stopped(), Ticket(0))
+        with contextlib.suppress(BrokerBroken):  # then it has been told so
+            self._broker.call(lambda _m, _now: self._tell(Stopped()))
 
     def close(self) -> None:
         """There is nothing to close."""
 
+    def _tell(self, error: Exception) -> None:
+        """Under the broker's lock."""
+        waiting = self._waiting
+        if waiting is not None:
+            waiting.answer(error, Ticket(0))
+
     def _wait_for(self, request: Any) -> Any:
         """Not in the main thread: see `pyrotask.callers`."""
         engine = self._broker.engine
+        if not self._is_told_of_trouble:
+            self._is_told_of_trouble = True
+            engine.on_broken(self._tell)
         self._waiting = caller = ThreadCaller()
         if self._is_stopped:
             raise Stopped

@@ -71,22 +71,25 @@ class Leases:
         """
         if count == 1:  # most ask for one, and for one nothing else matters
             head = view.first()
-            return () if head is None else (self._lease(now, self._endings.task_of(head), process, via),)
+            if head is None:
+                return ()
+            task = self._endings.task_of(head)
+            return (self._lease(now, task, task.payload, process, via),)
         leases: list[Lease] = []
         room_bytes = MOST_BYTES
-        while len(leases) < count and (task := view.first()) is not None:
-            assert isinstance(task, Task), task.number
-            room_bytes -= task.payload.nbytes
-            is_alone = _goes_alone(task)
+        while len(leases) < count and (head := view.first()) is not None:
+            assert isinstance(head, Task), head.number
+            payload, is_alone = head.payload, _goes_alone(head)
+            room_bytes -= payload.nbytes
             if leases and (is_alone or room_bytes < 0):
                 break
-            leases.append(self._lease(now, task, process, via))
+            leases.append(self._lease(now, head, payload, process, via))
             if is_alone:
                 break
         return tuple(leases)
 
     def _lease(
-        self, now: Nanoseconds, task: Task, process: ProcessId | None, via: Connection | None
+        self, now: Nanoseconds, task: Task, payload: Payload, process: ProcessId | None, via: Connection | None
     ) -> Lease:
         number, attempt = task.number, self._recorder.new_attempt(task)
         self._recorder.record(e.TaskLeased(now, number, process, attempt))
@@ -96,7 +99,7 @@ class Leases:
         if task.options.time_limit_ns is not None:
             self._deadlines.set(Key(Due.TIME_LIMIT, number), now + task.options.time_limit_ns)
         inputs = tuple([self._state.value_of(source) for source in task.inputs]) if task.inputs else ()
-        return Lease(number, task.tag, task.payload, attempt, task.options, inputs)
+        return Lease(number, task.tag, payload, attempt, task.options, inputs)
 
     # --- ending well ------------------------------------------------------------------------
 

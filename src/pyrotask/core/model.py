@@ -58,7 +58,10 @@ class Payload(NamedTuple):
 
     def read(self) -> tuple[bytes, ...]:
         """The bytes of all buffers. Reads the disk for those that are in files."""
-        return tuple([b.read() if isinstance(b, Block) else b for b in self.buffers])
+        buffers = self.buffers
+        if Block not in map(type, buffers):  # as it is with almost all, and this is asked twice a task
+            return buffers  # type: ignore[return-value]
+        return tuple([b.read() if isinstance(b, Block) else b for b in buffers])
 
     def in_blocks(self) -> Payload:
         """The same payload, with its large buffers as blocks, which a journal can keep in files."""

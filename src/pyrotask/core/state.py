@@ -490,8 +490,9 @@ class DurableState:
             numbers[after] += 1
             self._unstarted += (after == 0) - (before == 0)
             if (after == _FINISHED_COLUMN) != (before == _FINISHED_COLUMN):
-                for place in claims_of(task):
-                    self._count_unfinished(place.session, -1 if after == _FINISHED_COLUMN else 1)
+                more = -1 if after == _FINISHED_COLUMN else 1
+                for place in (task,) if task.keyed is None else claims_of(task):
+                    self._count_unfinished(place.session, more)
 
     def _count_unfinished(self, session: SessionId, more: int) -> None:
         if session == PUBLIC:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 LONGEST_WAIT_S = 60.0
 """How long a call may wait: whoever asks tells that it lives at least that often."""
 
+_BYTES = frozenset({bytes})
+
 NOTHING = "nothing"
 """The reply of a call that waited in vain: not empty, since that would stand for a timeout."""
 
@@ -120,7 +122,7 @@ def payload_from_wire(wire: Any) -> Payload:
         kind, buffers = wire
     except (TypeError, ValueError):
         raise ValueError("a payload is [format, [buffer, ...]]") from None
-    if not isinstance(kind, str) or not all(type(buffer) is bytes for buffer in buffers):
+    if not isinstance(kind, str) or not _BYTES.issuperset(map(type, buffers)):
         raise ValueError("a payload is [format, [buffer, ...]], where the buffers are bytes")
     return Payload(FORMATS.get(kind, kind), in_blocks(buffers))
 

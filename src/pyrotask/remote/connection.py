@@ -109,10 +109,11 @@ class Connection(asyncio.BufferedProtocol):
             self._drop(str(error))
             return
         with self.hub.deferring:
-            self._hear()
             if messages:
                 self._waiting += messages
                 self._go_on()
+            if (number := self.unheard()) is not None:  # else a call has told it
+                self.hub.engine.execute(lambda m, now: m.hear(now, number))
             if self._turn is not None or self._clogged:
                 self._bound_input()
 
@@ -154,6 +155,14 @@ class Connection(asyncio.BufferedProtocol):
     def reply(self, header: wire.Header, data: bytes, flags: int) -> None:
         """Answer a call; nothing happens if the connection is closed."""
         self._write(wire.answer_header(wire.RESULT, header, len(data), flags), data)
+
+    def unheard(self) -> ConnectionId | None:
+        """Its number, if the machine is to be told that something came in; None: it knows."""
+        now = self.hub.loop.time()
+        if self.number is None or now < self._hear_at:
+            return None
+        self._hear_at = now + HEAR_EVERY_S
+        return self.number
 
     def read_on(self) -> None:
         """Read again, if that was paused and the client takes its answers."""
@@ -317,12 +326,6 @@ class Connection(asyncio.BufferedProtocol):
         self.finish()
 
     # --- odds and ends ------------------------------------------------------------------------
-
-    def _hear(self) -> None:
-        number, now = self.number, self.hub.loop.time()
-        if number is not None and now >= self._hear_at:
-            self._hear_at = now + HEAR_EVERY_S
-            self.hub.engine.execute(lambda m, at: m.hear(at, number))
 
     def _write(self, header: bytes, data: bytes) -> None:
         if not self.is_open:

@@ -80,8 +80,8 @@ def _find_by_name(label: str, settings: Settings, tried: list[str]) -> Address |
     place = f"name server {name_server_places(settings)[0].location}"
     try:
         uri = lookup_name(label, settings)
-    except NameServerNotFound as error:
-        tried.append(f"{place} ({error})")
+    except NameServerNotFound:
+        tried.append(f"{place} (none answers there)")  # a broker needs none: no advice about it
         return None
     if uri is None:
         tried.append(f"{place} (it does not know {object_name(label)})")

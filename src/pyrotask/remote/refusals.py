@@ -63,9 +63,11 @@ def unreachable(where: str, address: Address, error: Exception) -> ConnectError:
         )
     if "rejected" in text:
         return ConnectError(f"the broker {where!r} at {address.location} refused the connection: {text}")
+    named = where == address.location
+    sought = "" if named else f" for {where!r}"
+    known_by = "" if named else f" (from {address.source})"
     return BrokerNotFound(
-        f"nobody answers for {where!r} at {address.location} (from {address.source}): {text}. "
-        "See what runs by `pyrotask list`"
+        f"nobody answers{sought} at {address.location}{known_by}: {text}. See what runs by `pyrotask list`"
     )
 
 

@@ -19,8 +19,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyrotask.broker import undoing
 from pyrotask.core.endings import values_of
-from pyrotask.core.machine import Parked
-from pyrotask.core.model import Answer, Delivered, Lease, Payload, Peeked, TaskNumber, WantId
+from pyrotask.core.machine import Machine, Parked
+from pyrotask.core.model import (
+    Answer,
+    Delivered,
+    Lease,
+    Nanoseconds,
+    Payload,
+    Peeked,
+    TaskNumber,
+    WantId,
+)
 from pyrotask.engine import Command
 from pyrotask.errors import TaskRaisedException
 from pyrotask.reference import Origin, Request
@@ -161,7 +170,14 @@ class Turn:
             return
         self._request = request
         caller = self if request.blocks and request.timeout != 0 else None
-        done = self._hub.engine.execute(lambda m, now: request.command(m, now, caller))
+        unheard = self._connection.unheard()
+
+        def command(machine: Machine, now: Nanoseconds) -> Any:
+            if unheard is not None:
+                machine.hear(now, unheard)
+            return request.command(machine, now, caller)
+
+        done = self._hub.engine.execute(command)
         if type(done.reply) is Parked:
             self._wait(done.reply.want, request.timeout)
         else:
