@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import re
+import runpy
 import unittest
 from pathlib import Path
 
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+import pyrotask
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -41,6 +44,26 @@ def test_no_example_escapes_by_another_name(page: Path) -> None:
     assert not re.findall(
         r"^ *(?:```|~~~) *(?:py|python3|Python|pycon)\b.*$", page.read_text(encoding="utf-8"), re.MULTILINE
     )
+
+
+def test_the_picture_of_a_tasks_life_shows_the_table_that_the_broker_goes_by() -> None:
+    drawing = runpy.run_path(str(ROOT / "docs" / "explanation" / "draw_life.py"))
+    hint = "it has changed: python docs/explanation/draw_life.py"
+    assert drawing["PICTURE"].read_text(encoding="utf-8") == drawing["picture"](), hint
+    assert drawing["PAGE"].read_text(encoding="utf-8") == drawing["page"](), hint
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").split()
+    pages = {path.relative_to(ROOT / "docs").with_suffix("").as_posix() for path in ROOT.glob("docs/**/*.md")}
+    assert pages - {"index"} <= set(index)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    reference = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    errors = {name for name in pyrotask.__all__ if hasattr(pyrotask.errors, name)}
+    missing = [name for name in pyrotask.__all__ if not re.search(rf"\.{name}\b", reference)]
+    assert set(missing) <= errors | {"__version__"}
 
 
 def test_the_readme_names_the_commands_that_ci_runs() -> None:

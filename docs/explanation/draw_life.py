@@ -30,12 +30,10 @@ def moves():
     """For each event: in which columns it happens, and in which ones the task may be afterwards."""
     for event, ways in TABLE.items():
         sources = [NOT_YET if source is None else source.value for source in ways]
-        targets = {
-            source if target is source else target for source in ways for target in ways[source]
-        }
+        targets = {source if target is source else target for source in ways for target in ways[source]}
         stays = all(ways[source] == {source} for source in ways)
         if stays:
-            yield name_of(event), [s for s in sources if s != NOT_YET], []
+            yield name_of(event), [GONE if s == NOT_YET else s for s in sources], []
         else:
             yield name_of(event), sources, [GONE if t is None else t.value for t in targets]
 
@@ -54,7 +52,7 @@ def row(y: int, name: str, sources: list[str], targets: list[str]) -> list[str]:
     drawn = [f'<text x="12" y="{y + 4}">{name}</text>']
     if targets:
         drawn.append(
-            f'<line x1="{min(places)}" y1="{y}" x2="{max(places)}" y2="{y}" stroke="#1a5fb4" stroke-width="2"/>'
+            f'<path d="M{min(places)} {y} H{max(places)}" stroke="#1a5fb4" stroke-width="2" fill="none"/>'
         )
     for source in sources:
         colour = "#1a5fb4" if targets else "#9a9996"
@@ -72,9 +70,9 @@ def picture() -> str:
     rows = list(moves())
     width, height = LEFT + WIDE * len(COLUMNS) + 10, TOP + HIGH * len(rows) + 12
     finished = {state.value for state in FINISHED}
+    attributes = f'viewBox="0 0 {width} {height}" width="{width}" font-family="sans-serif" font-size="13"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        'font-family="sans-serif" font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {attributes}>',
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
     for column in COLUMNS:
@@ -82,12 +80,10 @@ def picture() -> str:
         if column not in (NOT_YET, GONE):
             colour = "#e8f3e8" if column in finished else "#eef3fb"
             parts.append(
-                f'<rect x="{x - 38}" y="10" width="76" height="{height - 20}" rx="8" fill="{colour}"/>'
+                f'<rect x="{x - 42}" y="10" width="84" height="{height - 20}" rx="8" fill="{colour}"/>'
             )
         weight = "normal" if column in (NOT_YET, GONE) else "bold"
-        parts.append(
-            f'<text x="{x}" y="30" text-anchor="middle" font-weight="{weight}">{column}</text>'
-        )
+        parts.append(f'<text x="{x}" y="30" text-anchor="middle" font-weight="{weight}">{column}</text>')
     for number, (name, sources, targets) in enumerate(rows):
         parts += row(TOP + HIGH * number + 8, name, sources, targets)
     return "\n".join([*parts, "</svg>", ""])

@@ -229,6 +229,11 @@ def test_an_empty_list_says_how_to_start_one(lines: Lines) -> None:
     assert "start one with `pyrotask serve LABEL`" in lines("list")
 
 
+def test_a_name_server_that_nobody_named_is_not_missed(lines: Lines) -> None:
+    (line,) = [line for line in lines("list") if line.startswith("name server: ")]
+    assert "--name-server" not in line
+
+
 # --- stop -------------------------------------------------------------------------------------
 
 

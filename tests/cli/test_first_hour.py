@@ -85,6 +85,16 @@ def test_a_key_file_that_is_a_folder(capsys: pytest.CaptureFixture[str], tmp_pat
     assert f"`--key-file {tmp_path / 'pyrotask.key'}`" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["status", "worker"])
+def test_a_key_file_that_was_never_copied(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "pi", "--key-file", "not here.key"])
+    assert ended.value.code == 2
+    text = capsys.readouterr().err
+    assert "there is no file 'not here.key'" in text
+    assert "`pyrotask list`, on the broker's machine, names it" in text
+
+
 def test_a_journal_that_is_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "pi").touch()
     assert main(["serve", "pi", "--journal", str(tmp_path / "pi")]) == 2

@@ -147,6 +147,10 @@ def test_a_session_whose_program_waits_is_not_robbed(house: House, refusal: Refu
     assert "`pyrotask results pi --session friday --peek`" in text
 
 
+def test_nothing_to_look_at_is_not_said_to_stay(house: House, lines: Lines) -> None:
+    assert lines("results", "pi", "--session", "friday", "--peek") == ["0 answers of session 'friday'"]
+
+
 def test_a_session_that_is_not_open_is_not_opened(house: House, refusal: Refusal) -> None:
     assert "did you mean 'friday'?" in refusal("results", "pi", "--session", "fryday")
     assert len(house.client.call("sessions")) == 1

@@ -111,7 +111,7 @@ def test_a_session_that_is_not_open_is_told_with_those_that_may_be_meant(
     house: House, refusal: Callable[..., str]
 ) -> None:
     assert "did you mean 'friday'?" in refusal("tasks", "pi", "--session", "fryday")
-    assert "`pyrotask status pi`" in refusal("tasks", "pi", "--session", "nobody's")
+    assert "never was; `pyrotask status pi` shows" in refusal("tasks", "pi", "--session", "nobody's")
 
 
 def test_what_is_no_id_is_a_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,6 +99,41 @@ def test_a_third_submit_of_the_key_gets_the_answer_that_comes_again() -> None:
     assert ledger.arrived([delivery(2, 10)]) == [(third, delivery(2, 10))]
 
 
+def test_what_comes_again_may_be_for_a_submit_that_is_under_way() -> None:
+    ledger = Ledger()
+    ledger.arrived([delivery(1, 10)])
+    ledger.numbered([future("k")], [10])
+    third = future("k")
+    ledger.sending()
+    assert ledger.arrived([delivery(2, 10)]) == []
+    assert ledger.numbered([third], [10]) == [(third, delivery(2, 10))]
+    ledger.sent()
+    assert ledger.left == 0
+
+
+def test_what_comes_twice_during_a_submit_is_settled_once_and_leaves_nothing() -> None:
+    ledger = Ledger()
+    ledger.arrived([delivery(1, 10)])
+    ledger.numbered([future("k")], [10])
+    third = future("k")
+    ledger.sending()
+    ledger.arrived([delivery(2, 10), delivery(3, 10)])
+    assert [one for one, _ in ledger.numbered([third], [10])] == [third]
+    ledger.sent()
+    assert (ledger.left, ledger.taken_over) == (0, 3)
+
+
+def test_what_comes_again_during_a_submit_of_others_is_for_nobody() -> None:
+    ledger = Ledger()
+    ledger.arrived([delivery(1, 10)])
+    ledger.numbered([future("k")], [10])
+    ledger.sending()
+    ledger.arrived([delivery(2, 10)])
+    ledger.numbered([future()], [11])
+    ledger.sent()
+    assert (ledger.left, ledger.taken_over) == (0, 2)
+
+
 def test_a_forgotten_task_has_no_answer_also_if_it_was_on_its_way() -> None:
     ledger = Ledger()
     submitted(ledger, 10, key="k")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyrotask.cli import journal as command
+from pyrotask.cli.options import UsageError
 from pyrotask.cli.output import Output
 from pyrotask.core import events as e
 from pyrotask.core.model import Payload
@@ -37,6 +38,17 @@ def run(*words: object, json: bool = False, quiet: bool = False) -> int:
 def test_check_says_that_a_journal_is_whole(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", journal) == 0
     assert f"{journal} is whole. Up to event {EVENTS}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("action", "option", "owner"),
+    [("check", "--accept-loss", "compact"), ("compact", "--no-payloads", "export")],
+)
+def test_an_option_of_another_action_is_refused_and_not_passed_over(
+    journal: Path, action: str, option: str, owner: str
+) -> None:
+    with pytest.raises(UsageError, match=f"`pyrotask journal {owner} {option} "):
+        run(action, option, journal)
 
 
 def test_check_tells_programs_the_same(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:

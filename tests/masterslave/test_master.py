@@ -286,7 +286,7 @@ def test_a_master_that_fails_is_shut_down_and_says_so_before(
     with pytest.raises(ValueError, match="a mistake"):
         master.start()
     assert master._has_ended.is_set()
-    assert "a job failed (ValueError: a mistake); the 1 tasks" in capsys.readouterr().err
+    assert "a job failed (ValueError: a mistake); the task that" in capsys.readouterr().err
 
 
 def test_a_master_that_ctrl_c_ends_waits_for_nothing(make_master: MakeMaster) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from pyrotask.testing import Farm
+
 if TYPE_CHECKING:
     from tests.notebook.kernels import Kernel
 
@@ -101,6 +103,18 @@ def test_a_restart_leaves_no_file_behind(kernel: Kernel, tmp_path: Path) -> None
     kernel.restart()
 
     assert folders_of_executors(tmp_path) == []
+
+
+def test_what_was_left_to_a_named_session_is_there_after_a_restart(kernel: Kernel) -> None:
+    with Farm(workers=0) as farm:
+        kernel.run(
+            f"named = Executor({farm.address!r}, name='my study')\n"
+            "future = named.with_options(key='one').submit(pow, 2, 10)\n"
+        )
+        kernel.restart()
+        assert farm.run(1) == 1
+        kernel.run(f"from pyrotask import Executor\nnamed = Executor({farm.address!r}, name='my study')")
+        assert kernel.run("[answer.result() for answer in named.results()]") == "[1024]"
 
 
 def test_progress_is_one_line_below_the_cell_that_is_drawn_over(kernel: Kernel) -> None:

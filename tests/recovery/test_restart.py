@@ -225,7 +225,7 @@ def test_serve_says_what_it_goes_on_with(journal: Path) -> None:
         tm.addTaskRequest("a", ())
     with commands.Running("serve", "pi", "--journal", str(journal), "--name-server", "off") as broker:
         assert "(always); what can be lost: nothing" in broker.line(containing="its journal is")
-        assert "1 tasks wait, 0 run" in broker.line(containing="it goes on")
+        assert "1 task waits, 0 run" in broker.line(containing="it goes on")
 
 
 @pytest.mark.slow

@@ -257,6 +257,7 @@ def test_an_error_in_the_middle_of_an_exchange_breaks_the_broker(
         ["sqrt_0", 1, "value", VALUE],
         [0, 1, "error", VALUE],
         [0, 1, "release", "whim"],
+        [0, 1, "release", Cause.CRASHED.value],
         [0],
         7,
     ],

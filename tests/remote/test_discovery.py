@@ -84,7 +84,7 @@ def test_a_label_that_is_nowhere_says_where_it_was_looked_for_and_what_to_type(n
 
     message = str(missing.value)
     assert str(ConnectionFile.path(nowhere.runtime_dir, "my run")) in message
-    assert f"no Pyro name server answers at {nowhere.name_server}" in message
+    assert f"name server {nowhere.name_server} (none answers there)" in message
     assert "`pyrotask serve 'my run'`" in message
     assert "`pyrotask list`" in message
 

@@ -308,7 +308,7 @@ def test_another_pyro_program_is_told_from_a_broker(closing: ExitStack) -> None:
 def test_nobody_at_an_address_is_told_with_what_to_type(serve: Serve) -> None:
     server = serve(connection_file=False)
     server.stop()
-    with pytest.raises(BrokerNotFound, match=r"nobody answers for .* `pyrotask list`"):
+    with pytest.raises(BrokerNotFound, match=rf"nobody answers at {server.address}: .* `pyrotask list`"):
         BulkProxy(server.address)
 
 

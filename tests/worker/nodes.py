@@ -19,7 +19,8 @@ from pyrotask.config import Settings
 from pyrotask.core.model import Task, TaskNumber
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
-from pyrotask.worker.supervisor import Event, Supervisor
+from pyrotask.worker.events import Event
+from pyrotask.worker.supervisor import Supervisor
 
 PATIENCE_S = 30.0
 """How long a test waits for what must happen; a slow machine is no defect."""

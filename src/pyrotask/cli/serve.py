@@ -213,7 +213,7 @@ def _why(end: object) -> str:
 
 
 def _tell_started(server: Server, args: argparse.Namespace, output: Output) -> None:
-    from pyrotask.remote.bulk import journal_status
+    from pyrotask.remote.bulk_status import journal_status
 
     for line in greeting(server, args.host, args.key_file):
         output.say(line)
@@ -269,7 +269,9 @@ def _about_journal(server: Server) -> Iterator[str]:
     yield f"its journal is {_shown(journal.path)} ({policy.value}); what can be lost: {policy.can_lose}"
     waiting, running, finished = (sum(tasks.values()) for tasks in server.task_manager.numberOfTasks())
     if waiting or running or finished:
-        yield f"it goes on: {waiting} tasks wait, {running} run, {finished} are finished and not collected"
+        wait = "1 task waits" if waiting == 1 else f"{waiting} tasks wait"
+        run, are = "runs" if running == 1 else "run", "is" if finished == 1 else "are"
+        yield f"it goes on: {wait}, {running} {run}, {finished} {are} finished and not collected"
 
 
 def _shown(path: Path) -> str:

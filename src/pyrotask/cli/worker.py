@@ -14,7 +14,7 @@ from pyrotask.errors import BrokerNotFound
 
 if TYPE_CHECKING:
     from pyrotask.config import Settings
-    from pyrotask.worker.supervisor import Event
+    from pyrotask.worker.events import Event
 
 HELP = "run worker processes for a broker"
 

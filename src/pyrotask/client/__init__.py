@@ -6,6 +6,7 @@
     progress     how far a loop over answers has come, for people
     cell         the same below a notebook's cell
     callables    which functions are at the broker already
+    identity     which function it is, the same in another run: for calls with a key
     local        a broker and workers of an Executor's own
     session      `Session`: submit and collect; it holds the threads below together
     future       what `submit` returns: a `concurrent.futures.Future`

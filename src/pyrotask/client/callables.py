@@ -9,11 +9,12 @@ refers to, and that is changed in place, is not noticed: pass such things as arg
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from pyrotask.client.identity import identity_of, referred_to
 from pyrotask.core.model import Payload
 from pyrotask.worker.functions import packed
 
@@ -30,6 +31,9 @@ class Callables:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: WeakKeyDictionary[Callable[..., Any], _Known] = WeakKeyDictionary()
+        self._identities: WeakKeyDictionary[Callable[..., Any], tuple[Payload, str | None]]
+        self._identities = WeakKeyDictionary()
+        """What each was found to be, and its pickle at that time."""
 
     def packed(self, function: Callable[..., Any]) -> Payload:
         """The function for the worker.
@@ -49,6 +53,19 @@ class Callables:
             self._known[function] = _Known(used, fresh)
         return fresh
 
+    def identity(self, function: Callable[..., Any]) -> str | None:
+        """What tells it from others, in any run; None: what `packed` gives. See `identity`."""
+        fresh = self.packed(function)
+        if type(function) is not FunctionType:
+            return None
+        with self._lock:
+            told, identity = self._identities.get(function, (None, None))
+        if told is not fresh:
+            identity = identity_of(function)
+            with self._lock:
+                self._identities[function] = fresh, identity
+        return identity
+
 
 def _is(one: object, other: object) -> bool:
     return one is other
@@ -62,7 +79,7 @@ def _used(function: FunctionType) -> list[object]:
     while todo:
         one = todo.pop()
         used += one.__code__, one.__defaults__, one.__kwdefaults__
-        for value in _referred_to(one):
+        for value in referred_to(one):
             # Functions of other modules travel by name, so what they use does not. The function
             # itself must not stand in what is kept for it: it would never be freed.
             if type(value) is not FunctionType or value.__module__ != function.__module__:
@@ -72,25 +89,3 @@ def _used(function: FunctionType) -> list[object]:
                 seen.add(value)
                 todo.append(value)
     return used
-
-
-def _referred_to(function: FunctionType) -> Iterator[object]:
-    for cell in function.__closure__ or ():
-        yield _content(cell)
-    for name in _names(function.__code__):
-        if name in function.__globals__:
-            yield function.__globals__[name]
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
-
-
-def _content(cell: Any) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:  # it is empty yet
-        return None

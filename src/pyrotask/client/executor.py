@@ -10,7 +10,6 @@ import concurrent.futures
 import os
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -87,6 +86,9 @@ class Executor(concurrent.futures.Executor):
             raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
         if initializer is not None and not callable(initializer):
             raise TypeError(f"the initializer must be callable, not {initializer!r}")
+        self._alive: list[Executor] = []
+        """Ourselves, until all is freed: so that it is done at the interpreter's end, if nobody has."""
+        _before_exit(self._alive)
         chosen = settings or Settings.load()
         self._workers = None if where is not None else max_workers or os.cpu_count() or 1
         self._team = None if self._workers is None else LocalTeam(self._workers, chosen)
@@ -114,7 +116,7 @@ class Executor(concurrent.futures.Executor):
             raise
         if self._team is not None:
             self._team.watch(self._lost_team)
-        _before_exit(self)
+        self._alive.append(self)
 
     def __repr__(self) -> str:
         own = f"with {self._workers} own worker{'' if self._workers == 1 else 's'}"
@@ -237,6 +239,7 @@ class Executor(concurrent.futures.Executor):
         self._session.close()
         if self._team is not None:
             self._team.close()
+        self._alive.clear()
 
     # --- inside -----------------------------------------------------------------------------------------
 
@@ -324,7 +327,8 @@ class Executor(concurrent.futures.Executor):
         """Where the worker finds it: with a key it is stored for all sessions, else for ours."""
         if not callable(function):
             raise TypeError(f"a function is needed, or the tag of a handler, not {function!r}")
-        return self._store(self._callables.packed(function), for_good=is_keyed)
+        identity = self._callables.identity(function) if is_keyed else None
+        return self._store(self._callables.packed(function), identity, for_good=is_keyed)
 
     def _stored_set_up(self, initializer: Function | None, initargs: tuple[Any, ...]) -> str | None:
         path = _own_path() if self._team is not None else []
@@ -332,8 +336,8 @@ class Executor(concurrent.futures.Executor):
             return None
         return self._store(packed_set_up(initializer, initargs, path), for_good=self._team is None)
 
-    def _store(self, packed: Payload, *, for_good: bool) -> str:
-        label = label_of(packed, None if for_good else self._session.number)
+    def _store(self, packed: Payload, identity: str | None = None, *, for_good: bool) -> str:
+        label = label_of(packed, None if for_good else self._session.number, identity)
         with self._lock:
             is_new = label not in self._stored
             self._stored.add(label)
@@ -391,20 +395,19 @@ def _own_path() -> list[str]:
     return [str(Path(place).absolute()) for place in sys.path]
 
 
-def _before_exit(executor: Executor) -> None:
-    """Have it shut down, and its calls done, before the interpreter ends: as the standard library's are.
+def _before_exit(executors: list[Executor]) -> None:
+    """Have them shut down, and their calls done, before the interpreter ends.
 
     Whoever stops or restarts a notebook's kernel does not want its calls done. Jupyter would wait for
     some seconds, and then kill it.
     """
-    reference = weakref.ref(executor)
 
     def shut_down() -> None:
-        alive = reference()
-        if alive is not None and in_notebook():
-            alive.leave()
-        elif alive is not None:
-            alive.shutdown()
+        for executor in executors.copy():
+            if in_notebook():
+                executor.leave()
+            else:
+                executor.shutdown()
 
     # Exit handlers proper come too late: by then no thread can be started any more.
     threading._register_atexit(shut_down)  # type: ignore[attr-defined]  # noqa: SLF001

@@ -96,7 +96,12 @@ class Ledger:
 
     def sent(self) -> None:
         """The submit is over, whatever became of it."""
-        self._sending_since = None
+        since, self._sending_since = self._sending_since, None
+        if since is not None and self._unclaimed and self._unwanted:
+            newer = [one for one in self._unclaimed.values() if one.number > since]
+            for delivery in newer:
+                if delivery.task in self._unwanted:  # it was not for that submit
+                    self._remove(delivery)
 
     def arrived(self, deliveries: Sequence[Delivery]) -> list[Settled]:
         """Answers have come. Returns those that belong to futures."""
@@ -108,7 +113,7 @@ class Ledger:
             future = self.waiting.pop(delivery.task, None)
             if future is not None:
                 settled.append((future, delivery))
-            elif delivery.task in self._unwanted:
+            elif delivery.task in self._unwanted and not self.is_sending:
                 self._unwanted.discard(delivery.task)
             else:
                 self._unclaimed[delivery.number] = delivery
@@ -145,10 +150,13 @@ class Ledger:
     def taken_by_readers(self) -> None:
         """What was handed to readers is theirs for good."""
         for number in self._read:
-            delivery = self._unclaimed.pop(number)
-            if self._unclaimed_of.get(delivery.task) == number:
-                del self._unclaimed_of[delivery.task]
+            self._remove(self._unclaimed[number])
         self._read.clear()
+
+    def _remove(self, delivery: Delivery) -> None:
+        del self._unclaimed[delivery.number]
+        if self._unclaimed_of.get(delivery.task) == delivery.number:
+            del self._unclaimed_of[delivery.task]
 
     def _claimed(self, task: int) -> Delivery | None:
         number = self._unclaimed_of.get(task)

@@ -89,7 +89,12 @@ class Leases:
         return tuple(leases)
 
     def _lease(
-        self, now: Nanoseconds, task: Task, payload: Payload, process: ProcessId | None, via: Connection | None
+        self,
+        now: Nanoseconds,
+        task: Task,
+        payload: Payload,
+        process: ProcessId | None,
+        via: Connection | None,
     ) -> Lease:
         number, attempt = task.number, self._recorder.new_attempt(task)
         self._recorder.record(e.TaskLeased(now, number, process, attempt))

@@ -15,9 +15,10 @@ from pyrotask.errors import ConnectError, TaskManagerTermination, UnknownLabel
 from pyrotask.masterslave.code import CODE_LABEL
 from pyrotask.masterslave.ending import Ending
 from pyrotask.masterslave.launching import LaunchedSlaves
+from pyrotask.masterslave.program import MasterProgram
 from pyrotask.masterslave.serving import NameServerUse, serve
 from pyrotask.masterslave.states import GlobalStates
-from pyrotask.masterslave.telling import Waits, about_this_process, say
+from pyrotask.masterslave.telling import Waits, about_this_process
 from pyrotask.remote.name_server import locate_name_server
 from pyrotask.taskmanager import TaskManager
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pyrotask.remote.server import Server
 
 
-class MasterProcess:
+class MasterProcess(MasterProgram):
     """A master and its task manager. Override `run`, or use it as it is. Thread-safe.
 
     Args:
@@ -64,7 +65,6 @@ class MasterProcess:
         self._settings = settings or Settings.load()
         self._closers: list[int] = []
         """The threads that have called `shutdown`; the first one does it."""
-        self._in_a_hurry = False
         self._has_ended = threading.Event()
         self._launched = LaunchedSlaves()
         self.task_manager = TaskManager(self._settings)
@@ -184,25 +184,6 @@ class MasterProcess:
 
     # --- from the beginning to the end --------------------------------------------------------
 
-    def run(self) -> None:
-        """What the master does. Override it."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no method run: define one, which calls requestTask and retrieveResult"
-        )
-
-    def start(self) -> None:
-        """Call `run`, and then `shutdown`, whatever happened."""
-        try:
-            self.run()
-        except KeyboardInterrupt:
-            self._in_a_hurry = True
-            raise
-        except Exception as error:
-            self._warn_of_delay(error)
-            raise
-        finally:
-            self.shutdown()
-
     def shutdown(self) -> None:
         """End the computation, and tell the slaves. Idempotent; may be called from a signal handler.
 
@@ -244,12 +225,6 @@ class MasterProcess:
             self._in_a_hurry = True  # the script was ended by Ctrl-C: nobody wants the rest
         self.shutdown()
 
-    def _warn_of_delay(self, error: Exception) -> None:
-        """An error would be seen only after all the work: say it before."""
+    def _count_unfinished(self) -> int:
         waiting, running, _ = self.task_manager.numberOfTasks()
-        unfinished = sum(waiting.values()) + sum(running.values())
-        if unfinished:
-            say(
-                f"{self.label} failed ({type(error).__name__}: {error}); the {unfinished} tasks that it has "
-                "asked for are done first. Ctrl-C ends it now"
-            )
+        return sum(waiting.values()) + sum(running.values())

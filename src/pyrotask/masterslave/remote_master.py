@@ -34,6 +34,7 @@ from pyrotask.errors import (
 )
 from pyrotask.masterslave.code import CODE_LABEL
 from pyrotask.masterslave.launching import LaunchedSlaves
+from pyrotask.masterslave.program import MasterProgram
 from pyrotask.masterslave.states import STATES_OF_ONE_MASTER, GlobalStates
 from pyrotask.masterslave.telling import say, slave_command
 
@@ -44,7 +45,7 @@ LOOK_EVERY_S = 0.5
 """How often a shutdown looks whether anybody is there for the work."""
 
 
-class RemoteMasterProcess:
+class RemoteMasterProcess(MasterProgram):
     """A master whose task manager is a running broker. Override `run`, or use it as it is. Thread-safe.
 
     Several masters can use one broker; each gets the answers of its own tasks. But the code for
@@ -82,7 +83,6 @@ class RemoteMasterProcess:
         """That have come and were not retrieved, in the order of completion."""
         self._unfinished = 0
         self._is_over = False
-        self._in_a_hurry = False
         self._has_ended = threading.Event()
         atexit.register(self._at_exit)
 
@@ -204,22 +204,6 @@ class RemoteMasterProcess:
 
     # --- from the beginning to the end --------------------------------------------------------
 
-    def run(self) -> None:
-        """What the master does. Override it."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no method run: define one, which calls requestTask and retrieveResult"
-        )
-
-    def start(self) -> None:
-        """Call `run`, and then `shutdown`, whatever happened."""
-        try:
-            self.run()
-        except KeyboardInterrupt:
-            self._in_a_hurry = True
-            raise
-        finally:
-            self.shutdown()
-
     def shutdown(self) -> None:
         """End this master's part of the work. Idempotent. The broker, and who else works there, go on.
 
@@ -257,6 +241,9 @@ class RemoteMasterProcess:
                     f"`{slave_command(self.label)}`"
                 )
                 return
+
+    def _count_unfinished(self) -> int:
+        return self._unfinished
 
     def _end_slaves(self) -> None:
         for pid in self._launched.alive:

@@ -19,16 +19,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyrotask
-from pyrotask.core.explain import explain
 from pyrotask.core.machine import Machine, Step
-from pyrotask.core.model import SECOND, Kind, Nanoseconds, NodeId, Payload, ProcessId, TaskNumber
-from pyrotask.core.session_info import sessions, to_collect
+from pyrotask.core.model import Kind, Nanoseconds, NodeId, Payload, ProcessId, TaskNumber
 from pyrotask.errors import BrokerBroken, Refused, TaskManagerTermination, UnknownProcess
 from pyrotask.journal import FileJournal
-from pyrotask.reference import Origin, Request, task_id
+from pyrotask.reference import Origin, Request
 from pyrotask.remote import versions
 from pyrotask.remote.bulk_clients import CLIENT_CALLS
-from pyrotask.remote.bulk_looking import LOOKING_CALLS, MOST_SESSIONS, sessions_to_wire
+from pyrotask.remote.bulk_looking import LOOKING_CALLS
+from pyrotask.remote.bulk_status import status
 from pyrotask.remote.bulk_values import (
     LONGEST_WAIT_S,
     NOTHING,
@@ -289,7 +288,7 @@ class _Steps:
         return Step(NOTHING if last.reply == () else last.reply, self._events, self._wakes)
 
 
-# --- data, state and the end ------------------------------------------------------------------
+# --- data and the end --------------------------------------------------------------------------
 
 
 def store_data(origin: Origin, items: dict[str, list[Any]]) -> Request:
@@ -313,69 +312,6 @@ def delete_data(origin: Origin, label: str) -> Request:
     del origin
     name = text(label, "label")
     return Request(lambda m, _now, _: m.delete_data(name), nothing)
-
-
-def status(origin: Origin, *, label: str = "", journal: Journal | None = None) -> Request:
-    """What there is at one moment: tasks, processes, nodes, and why something waits."""
-    del origin
-    kept = journal_status(journal)
-    return Request(
-        lambda m, now, _: {
-            "label": label,
-            "lineage": m.state.lineage,
-            "version": pyrotask.__version__,
-            "started_at": m.state.started_at / SECOND,
-            "terminated": m.state.terminated,
-            "journal": kept,
-            "tasks": {state: dict(counts) for state, counts in m.state.counts()._asdict().items()},
-            "late_answers": m.state.late_answers,
-            "processes": [_process_status(m, now, number) for number in m.state.processes],
-            "nodes": [_node_status(m, now, number) for number in m.state.nodes],
-            "sessions": sessions_to_wire(sessions(m, limit=MOST_SESSIONS)),
-            "sessions_open": len(m.state.sessions),
-            "to_collect": to_collect(m),
-            "explanations": [explanation.sentence for explanation in explain(m, now)],
-        }
-    )
-
-
-def journal_status(journal: Journal | None) -> dict[str, Any] | None:
-    """Where events are kept, and what of it can be lost; None: in memory. Does not block."""
-    if not isinstance(journal, FileJournal):
-        return None
-    return {
-        "path": str(journal.path),
-        "policy": journal.policy.value,
-        "can_lose": journal.policy.can_lose,
-        "bytes": journal.size,
-        "has_room": journal.has_room,
-    }
-
-
-def _process_status(machine: Machine, now: Nanoseconds, number: ProcessId) -> dict[str, Any]:
-    process, vitals = machine.state.processes[number], machine.presence.processes[number]
-    return {
-        "id": number,
-        "kind": process.kind.value,
-        "info": process.info,
-        "node": process.node,
-        "tags": None if process.tags is None else sorted(process.tags),
-        "period_s": None if process.period_ns is None else process.period_ns / SECOND,
-        "silent_s": (now - vitals.heard_at) / SECOND,
-        "connected": machine.presence.is_connected(process),
-        "running": [task_id(machine.state.tasks[task].tag, task) for task in process.tasks],
-    }
-
-
-def _node_status(machine: Machine, now: Nanoseconds, number: NodeId) -> dict[str, Any]:
-    node, vitals = machine.state.nodes[number], machine.presence.nodes[number]
-    return {
-        "id": number,
-        "info": node.info,
-        "period_s": node.period_ns / SECOND,
-        "silent_s": (now - vitals.heard_at) / SECOND,
-        "connected": vitals.is_connected,
-    }
 
 
 def terminate(origin: Origin) -> Request:

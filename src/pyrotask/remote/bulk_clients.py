@@ -20,7 +20,7 @@ from pyrotask.core.selection import Selection
 from pyrotask.errors import QueueFull
 from pyrotask.reference import Origin, Request
 from pyrotask.remote.bulk_looking import LONGEST_PAGE, page_length, page_start
-from pyrotask.remote.bulk_submit import new_tasks_from_wire
+from pyrotask.remote.bulk_submit import as_submitted, new_tasks_from_wire
 from pyrotask.remote.bulk_values import (
     NOTHING,
     PatientCaller,
@@ -74,7 +74,7 @@ def submit(
                 "the disk of the broker's journal is full, up to its reserve: free some room there, then "
                 "submit again"
             )
-        tasks = [task.at(now) for task in new]
+        tasks = as_submitted(now, new)
         return machine.submit_many(now, tasks, session=number, connection=origin.connection)
 
     return _once(session, sequence, low_water, take_on, list)

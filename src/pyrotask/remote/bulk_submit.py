@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyrotask.core.model import DEFAULT_OPTIONS, Nanoseconds, NewTask, Options, RetryPolicy, TaskNumber
 from pyrotask.remote.bulk_values import durations_ns, numbers, payload_from_wire, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MOST_ITEMS = 10_000
 """Tasks in one submit: more would hold up everybody else."""
@@ -23,12 +26,16 @@ class DelayedTask(NamedTuple):
     task: NewTask
     delay_ns: Nanoseconds
 
-    def at(self, now: Nanoseconds) -> NewTask:
-        """The task as it is submitted now."""
-        return self.task._replace(due_at=now + self.delay_ns) if self.delay_ns else self.task
+
+def as_submitted(now: Nanoseconds, tasks: Sequence[NewTask | DelayedTask]) -> list[NewTask]:
+    """The tasks as they are submitted now."""
+    return [
+        task.task._replace(due_at=now + task.delay_ns) if isinstance(task, DelayedTask) else task
+        for task in tasks
+    ]
 
 
-def new_tasks_from_wire(items: object) -> list[DelayedTask]:
+def new_tasks_from_wire(items: object) -> list[NewTask | DelayedTask]:
     """Read what a client submits: each is ``[tag, payload]`` or ``[tag, payload, {option: value}]``.
 
     Raises:
@@ -43,7 +50,7 @@ def new_tasks_from_wire(items: object) -> list[DelayedTask]:
     return [_new_task(index, item) for index, item in enumerate(items)]
 
 
-def _new_task(index: int, item: Any) -> DelayedTask:
+def _new_task(index: int, item: Any) -> NewTask | DelayedTask:
     try:
         tag, payload, *rest = item
         if not isinstance(tag, str) or not tag:
@@ -51,24 +58,22 @@ def _new_task(index: int, item: Any) -> DelayedTask:
         (said,) = rest or ({},)
         value = payload_from_wire(payload)
         if not said:
-            return DelayedTask(NewTask(tag, value), 0)
+            return NewTask(tag, value)
         return _with_options(NewTask(tag, value), dict(said))
     except (TypeError, ValueError) as error:
         raise ValueError(f"item {index} of the submit is not as it should be: {error}") from error
 
 
-def _with_options(task: NewTask, said: dict[str, Any]) -> DelayedTask:
+def _with_options(task: NewTask, said: dict[str, Any]) -> NewTask | DelayedTask:
     delay_s, key = said.pop("delay_s", 0), said.pop("key", None)
     inputs = tuple(TaskNumber(numbers(number, "an input")) for number in said.pop("inputs", None) or ())
     frozen = tuple(sorted((name, _frozen(value)) for name, value in said.items() if value is not None))
-    return DelayedTask(
-        task._replace(
-            options=_options(frozen) if frozen else DEFAULT_OPTIONS,
-            inputs=inputs,
-            key=None if key is None else text(key, "key"),
-        ),
-        0 if delay_s == 0 else durations_ns(delay_s, "delay_s"),
+    new = task._replace(
+        options=_options(frozen) if frozen else DEFAULT_OPTIONS,
+        inputs=inputs,
+        key=None if key is None else text(key, "key"),
     )
+    return new if delay_s == 0 else DelayedTask(new, durations_ns(delay_s, "delay_s"))
 
 
 def _frozen(value: Any) -> Any:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 LONGEST_WAIT_S = 60.0
 """How long a call may wait: whoever asks tells that it lives at least that often."""
 
+RELEASES = frozenset({Cause.RETURNED, Cause.DRAINED, Cause.NOT_BEGUN})
+"""Why a worker may release what it holds. What became of a dead one is not for a worker to say."""
+
 _BYTES = frozenset({bytes})
 
 NOTHING = "nothing"
@@ -91,6 +94,8 @@ def _result(wire: Any) -> Result:
             return Result(number, tried, failure=failure)
         if kind == "release":
             (cause,) = rest
+            if Cause(cause) not in RELEASES:
+                raise ValueError(f"{cause!r} is no cause of a release")
             return Result(number, tried, cause=Cause(cause))
     except (TypeError, ValueError) as error:
         raise ValueError(f"a result is not as it should be ({error})") from error

@@ -31,7 +31,7 @@ class Farm:
         workers: how many threads run tasks. 0: tasks run when the test calls `run`, in its own thread.
         label: what programs of this user find it by (a connection file is written);
             None: by its `address` only.
-        settings: bounds and periods; None: the defaults, whatever the environment says.
+        settings: bounds and periods; None: `Settings.load()`.
 
     Raises:
         HandlerError: the module is not there, or cannot be imported, or has no handlers.
@@ -47,7 +47,7 @@ class Farm:
     ) -> None:
         if workers < 0:
             raise ValueError(f"workers must be 0 or more, not {workers}")
-        chosen = settings or Settings()
+        chosen = settings or Settings.load()
         known = _handlers(handlers)
         self.task_manager = TaskManager(chosen)
         """The broker's reference API, in this process."""

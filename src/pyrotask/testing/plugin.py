@@ -42,7 +42,6 @@ def pyrotask_farm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[M
             label: str | None = None,
             settings: Settings | None = None,
         ) -> Farm:
-            farm = Farm(handlers, workers=workers, label=label, settings=settings or Settings.load())
-            return farms.enter_context(farm)
+            return farms.enter_context(Farm(handlers, workers=workers, label=label, settings=settings))
 
         yield make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from typing import Any
@@ -13,6 +14,8 @@ from pyrotask.remote.proxy import BulkProxy
 from pyrotask.worker import running
 from pyrotask.worker.functions import Functions, fetcher
 from pyrotask.worker.handlers import Handlers
+
+log = logging.getLogger("pyrotask.testing")
 
 WAIT_S = 60.0
 """How long a thread waits for a task before it asks again."""
@@ -63,6 +66,8 @@ class Worker:
     def _exchange(self, results: list[running.Result], *, count: int, wait_s: float) -> list[Any]:
         arguments = (self._process, results, None, count, wait_s)
         reply = self.broker.call("exchange", *arguments, timeout_s=wait_s + WAIT_S)
+        for task, why in reply["refused"]:
+            log.warning("the result of task %s was refused: %s", task, why)
         return list(reply["tasks"])
 
 

@@ -15,6 +15,7 @@
     tail          what a child writes to its stderr: passed on, the end kept
     trays         gives back what waits behind a long task
     reporter      the supervisor's line to the broker: beats and reports
+    events        what the supervisor tells of them
     supervisor    keeps the children running
     signals       SIGTERM and Ctrl-C, for its process
 

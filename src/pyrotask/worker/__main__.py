@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pyrotask.config import Settings
 from pyrotask.errors import PyrotaskError
 from pyrotask.worker import tether
+from pyrotask.worker.events import Event
 from pyrotask.worker.signals import drain_at_signals
-from pyrotask.worker.supervisor import Event, Supervisor
+from pyrotask.worker.supervisor import Supervisor
 
 LAST_RESORT_S = 5.0
 """After our parent has ended, how long an orderly end may take."""

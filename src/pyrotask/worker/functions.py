@@ -74,13 +74,18 @@ def packed_set_up(initializer: Function | None, arguments: tuple[Any, ...], path
     return payload.encode((_own_python(), list(path), inner.format, list(inner.buffers)))
 
 
-def label_of(packed: Payload, session: int | None) -> str:
-    """Where it is stored: the same function has the same label; in each session its own, or in none."""
-    digest = hashlib.sha256(packed.format.encode())
-    for buffer in packed.read():
-        digest.update(buffer)
+def label_of(packed: Payload, session: int | None, identity: str | None = None) -> str:
+    """Where it is stored: in each session its own place, or (None) one for all.
+
+    ``identity``: what tells it from others; None: its pickle.
+    """
+    if identity is None:
+        digest = hashlib.sha256(packed.format.encode())
+        for buffer in packed.read():
+            digest.update(buffer)
+        identity = digest.hexdigest()[:32]
     owner = "" if session is None else f"{session}."
-    return f"pyrotask.function.{owner}{digest.hexdigest()[:32]}"
+    return f"pyrotask.function.{owner}{identity}"
 
 
 # --- at the worker --------------------------------------------------------------------------------

@@ -20,13 +20,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 from pyrotask.config import Settings
 from pyrotask.errors import ConnectError, HandlerError
 from pyrotask.remote.proxy import BulkProxy
 from pyrotask.worker.begun import Begun, Goodbye, Number
 from pyrotask.worker.child import Orders
+from pyrotask.worker.events import ChildInfo, Event
 from pyrotask.worker.offspring import Change, Offspring
 from pyrotask.worker.reporter import InVain, Reporter
 from pyrotask.worker.trays import Trays
@@ -48,33 +49,6 @@ DRAIN_AGAIN_S = 0.25
 
 FAREWELL_S = 2.0
 """How long the last reports may take when everything has ended."""
-
-
-class ChildInfo(NamedTuple):
-    """A child at this moment."""
-
-    pid: int
-    process: int | None
-    """Its number at the broker, once it has registered."""
-    state: str
-    """``"starting"``, ``"idle"``, ``"running TASK, attempt N"`` or ``"stopped"``."""
-
-
-class Event(NamedTuple):
-    """Something that has happened to a child, or to the supervisor as a whole."""
-
-    kind: str
-    """``"started"``, ``"registered"``, ``"stopped"``, ``"continued"``, ``"ended"``,
-    ``"time limit"``, ``"in vain"``; of the supervisor: ``"node registered"``, ``"draining"``,
-    ``"broker lost"``, ``"broker found"``."""
-    pid: int | None = None
-    process: int | None = None
-    detail: str = ""
-    """For ``"ended"``: ``"killed by signal 9 (SIGKILL) while running sqrt_17, attempt 2"``."""
-    tasks: tuple[str, ...] = ()
-    """For ``"ended"``: the ids of the tasks that the child had begun and not handed in."""
-    in_order: bool = True
-    """For ``"ended"``: False if the child was to go on."""
 
 
 @dataclass(slots=True)
@@ -420,8 +394,8 @@ class Supervisor:
 
     def _broker_lost(self, error: ConnectError) -> None:
         running = [child.slate.running for child in self._living()]
-        kept = ", ".join(f"{task.tag}_{task.task}" for task in running if task is not None)
-        doing = f"{kept} goes on" if kept else "nothing runs"
+        kept = [f"{task.tag}_{task.task}" for task in running if task is not None]
+        doing = f"{', '.join(kept)} {'goes' if len(kept) == 1 else 'go'} on" if kept else "nothing runs"
         self._on_event(
             Event(
                 "broker lost",
