@@ -201,6 +201,15 @@ def test_a_terminated_broker_is_told_with_what_keeps_it(house: House, lines: Lin
     assert lines("stop", "pi")[1:] == rest[1:]
 
 
+def test_what_waits_at_a_terminated_broker_waits_for_nothing(house: House, lines: Lines) -> None:
+    house.submit(count=2)
+    house.client.call("terminate")
+    told = lines("status", "pi")
+
+    assert "  waiting: 2; nobody will run them" in told
+    assert "why tasks wait:" not in told
+
+
 def test_answers_that_belong_to_everybody_are_told_too(house: House, lines: Lines) -> None:
     house.server.task_manager.addTaskRequest("sqrt", (2.0,))
     house.succeed()
@@ -239,7 +248,9 @@ def test_a_name_server_that_nobody_named_is_not_missed(lines: Lines) -> None:
 
 def test_stop_terminates_and_tells_what_there_was(server: Server, lines: Lines) -> None:
     server.task_manager.addTaskRequest("sqrt", (2,))
-    assert lines("stop", "pi") == ["pi is terminated; tasks: 1 waiting, 0 running, 0 not collected yet"]
+    assert lines("stop", "pi") == [
+        "pi is terminated; tasks: 1 waiting (not to be run any more), 0 running, 0 not collected yet"
+    ]
     with pytest.raises(TaskManagerTermination):
         server.task_manager.addTaskRequest("sqrt", (2,))
 

@@ -24,6 +24,7 @@ from pyrotask.errors import (
     TaskCancelled,
     TaskManagerTermination,
     UnknownSession,
+    UnknownTask,
 )
 from pyrotask.remote.server import Server
 from tests.client.serving import PATIENCE_S, HandWorker, ThreadWorker, serving
@@ -238,6 +239,29 @@ def test_a_known_key_is_answered_without_computing(server: Server, worker: Threa
             assert again.result(PATIENCE_S) == 2.0
             assert again.task is not None
             assert again.task < 100
+
+
+def test_one_can_attach_to_a_key_of_anybody(session: Session, server: Server, worker: ThreadWorker) -> None:
+    with Session(server.address) as other:
+        theirs = other.submit("sqrt", 2.0, key="k")
+        ours = session.attach("k")
+        assert ours.result(PATIENCE_S) == theirs.result(PATIENCE_S) == 2.0**0.5
+        assert ours.task == theirs.task
+    assert session.attach("k").result(PATIENCE_S) == 2.0**0.5
+
+
+def test_an_unknown_key_cannot_be_attached_to_and_harms_no_other(
+    session: Session, worker: ThreadWorker
+) -> None:
+    known, unknown = session.submit("sqrt", 4.0, key="known"), session.attach("unknown")
+    assert known.result(PATIENCE_S) == 2.0
+    with pytest.raises(UnknownTask, match="no task has the key 'unknown'"):
+        unknown.result(PATIENCE_S)
+
+
+def test_a_key_that_is_attached_to_has_one_future(session: Session, by_hand: HandWorker) -> None:
+    submitted = session.submit("sqrt", 2.0, key="k")
+    assert session.attach("k") is submitted
 
 
 def test_a_cancelled_key_is_free_again(session: Session, by_hand: HandWorker) -> None:

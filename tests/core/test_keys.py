@@ -8,7 +8,7 @@ import pytest
 
 from pyrotask.core.machine import Machine
 from pyrotask.core.model import PUBLIC, Delivery, Limits, NewTask, SessionId, State, TaskNumber
-from pyrotask.errors import KeyConflict, QueueFull
+from pyrotask.errors import KeyConflict, QueueFull, UnknownTask
 from tests.core.world import OBJECT, VALUE, World
 
 
@@ -39,6 +39,17 @@ def keyed(world: World, session: SessionId = PUBLIC, **options: Any) -> TaskNumb
 def test_a_known_key_is_the_task_that_is_there(world: World, one: SessionId, two: SessionId) -> None:
     assert keyed(world, one) == keyed(world, two) == keyed(world, one)
     assert len(world.waiting()) == 1
+
+
+def test_what_a_key_stands_for_can_be_submitted_without_knowing_it(
+    world: World, one: SessionId, two: SessionId
+) -> None:
+    task = keyed(world, one)
+    item = world.machine.keyed("the key")
+    assert item == NewTask("a", VALUE, key="the key")
+    assert world.do(world.machine.submit_many(world.now, (item,), session=two)) == (task,)
+    with pytest.raises(UnknownTask, match="no task has the key 'another'"):
+        world.machine.keyed("another")
 
 
 def test_every_session_that_submitted_the_key_gets_the_answer_once(

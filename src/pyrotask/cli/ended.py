@@ -22,7 +22,9 @@ def rest_of(status: Mapping[str, Any], settings: Settings) -> Iterator[str]:
     """
     label = shlex.quote(status["label"])
     yield f"{status['label']} is terminated: it takes no new tasks, and keeps its label until it has ended"
-    running = sum(status["tasks"]["running"].values())
+    waiting, running = (sum(status["tasks"][state].values()) for state in ("waiting", "running"))
+    if waiting:
+        yield f"  waiting: {waiting:,}; nobody will run them"
     if running:
         yield f"  still running: {running:,}; their results are taken"
     left = status["to_collect"]

@@ -95,7 +95,7 @@ def show(status: Mapping[str, Any], output: Output) -> None:
     if status["sessions"]:
         output.say()
         _show_sessions(status, output)
-    if status["explanations"]:
+    if status["explanations"] and not status["terminated"]:
         output.say("\nwhy tasks wait:")
         for sentence in status["explanations"]:
             output.say(f"  {sentence}")

@@ -54,7 +54,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 def _rest(tasks: Mapping[str, int]) -> str:
     """Say what there was at that moment."""
+    in_vain = " (not to be run any more)" if tasks["waiting"] else ""
     return (
-        f"; tasks: {tasks['waiting']} waiting, {tasks['running']} running, "
+        f"; tasks: {tasks['waiting']} waiting{in_vain}, {tasks['running']} running, "
         f"{tasks['to_collect']} not collected yet"
     )

@@ -183,6 +183,11 @@ class Executor(concurrent.futures.Executor):
             raise TypeError(f"there is no option {unknown[0]!r}; there are: {', '.join(sorted(OPTIONS))}")
         return WithOptions(self, options)
 
+    def attach(self, key: str) -> TaskFuture:
+        """The future result of the call that was submitted under this key; see `Session.attach`."""
+        self._check_open()
+        return self._session.attach(key)
+
     def results(self, timeout_s: float | None = None) -> Iterator[Answer]:
         """The answers of the named session's earlier life; see `Session.results`."""
         return self._session.results(timeout_s)

@@ -234,10 +234,21 @@ class Session:
             future.inputs = tuple(inputs)
             said = {**said, "inputs": []}
         future.item = (tag, value, said) if said else (tag, value)
-        future = self._state.add(future, key, value if key is not None else None)
-        if not self._threads:
-            self._start()
-        return future
+        return self._added(future, value)
+
+    def attach(self, key: str) -> TaskFuture:
+        """The future answer of the task that was submitted under this key: by whomever, wherever, whenever.
+
+        Returns at once. If there is no such task, the future raises `UnknownTask`.
+
+        Raises:
+            SessionExpired, ConnectError, TaskManagerTermination: the session is over.
+        """
+        self._check_process()
+        future = TaskFuture("", key, len(key) + ENVELOPE_BYTES, self._state)
+        future.called = f"key {key!r}"
+        future.item = (None, None, {"key": key})
+        return self._added(future)
 
     def store(self, label: str, value: Payload, *, for_good: bool = True) -> None:
         """Store a value at the broker, as the reference API's ``storeData`` does, before later submits.
@@ -338,6 +349,12 @@ class Session:
             self._leave(ends=self.name is None, in_order=in_order)
 
     # --- inside -------------------------------------------------------------------------------------
+
+    def _added(self, future: TaskFuture, value: Payload | None = None) -> TaskFuture:
+        added = self._state.add(future, value)
+        if not self._threads:
+            self._start()
+        return added
 
     def _start(self) -> None:
         with self._starting:

@@ -56,7 +56,8 @@ class Work(NamedTuple):
 class _Keyed(NamedTuple):
     future: TaskFuture
     tag: str
-    payload: Payload
+    payload: Payload | None
+    """None: it was attached to whatever has the key."""
 
 
 class State:
@@ -102,8 +103,10 @@ class State:
 
     # --- for those who submit -------------------------------------------------------------------
 
-    def add(self, future: TaskFuture, key: str | None = None, payload: Payload | None = None) -> TaskFuture:
-        """Have it sent. Waits while too much is unsent. Returns the future there is for the key, if any.
+    def add(self, future: TaskFuture, payload: Payload | None = None) -> TaskFuture:
+        """Have it sent. Waits while too much is unsent. Returns the future there is for its key, if any.
+
+        Without a payload it is attached to the task of its key, whatever that is.
 
         Raises:
             KeyConflict: the key's future is of another tag or payload.
@@ -113,8 +116,8 @@ class State:
             if self._is_too_much() and threading.get_ident() not in self._own_threads:
                 self._room.wait_for(lambda: not self._is_too_much() or self._is_over())
             self._check()
-            if key is not None and payload is not None:
-                known = self._keyed.setdefault(key, _Keyed(future, future.tag, payload))
+            if future.key is not None:
+                known = self._keyed.setdefault(future.key, _Keyed(future, future.tag, payload))
                 if known.future is not future:
                     return _same(known, future.tag, payload)
             self._unsent.append(future)
@@ -407,8 +410,9 @@ def _waits_for_numbers(future: TaskFuture) -> bool:
     )
 
 
-def _same(known: _Keyed, tag: str, payload: Payload) -> TaskFuture:
-    if (known.tag, known.payload) != (tag, payload):
+def _same(known: _Keyed, tag: str, payload: Payload | None) -> TaskFuture:
+    are_known = known.payload is not None and payload is not None
+    if are_known and (known.tag, known.payload) != (tag, payload):
         raise KeyConflict(
             f"key {known.future.key!r} belongs to {known.future!r}, of another tag or with other arguments: "
             "use another key for other work"

@@ -249,10 +249,7 @@ def answer_of(task: Task) -> Answer:
 
 def size_of(answer: Answer) -> int:
     """How many bytes of the user's are in it."""
-    outcome = answer.outcome
-    if isinstance(outcome, Success):
-        return outcome.value.nbytes
-    return 0 if outcome.failure is None else outcome.failure.error.nbytes
+    return sum([value.nbytes for value in values_of(answer)])
 
 
 def values_of(answer: Answer) -> tuple[Payload, ...]:

@@ -70,6 +70,17 @@ class Lookup:
             raise UnknownTask(f"no task has the number {number}; the next new one is {self._state.next_task}")
         return self._state.tasks.get(number)
 
+    def keyed(self, key: str) -> NewTask:
+        """The task of this key, as whoever submits it again would."""
+        number = self._state.keys.get(key)
+        if number is None:
+            raise UnknownTask(
+                f"no task has the key {key!r} (any more): it was never submitted, or was forgotten; submit "
+                "it with its tag and parameters"
+            )
+        task = self._state.tasks[number]
+        return NewTask(task.tag, task.payload, key=key)
+
     def session(self, number: SessionId) -> Session | None:
         """The session; None for the public one. Refused when it is not open."""
         return None if number == PUBLIC else self.named_session(number)

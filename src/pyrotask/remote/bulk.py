@@ -288,7 +288,7 @@ class _Steps:
         return Step(NOTHING if last.reply == () else last.reply, self._events, self._wakes)
 
 
-# --- data and the end --------------------------------------------------------------------------
+# --- data and the end ------------------------------------------------------------------------
 
 
 def store_data(origin: Origin, items: dict[str, list[Any]]) -> Request:

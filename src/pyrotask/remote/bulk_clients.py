@@ -74,7 +74,7 @@ def submit(
                 "the disk of the broker's journal is full, up to its reserve: free some room there, then "
                 "submit again"
             )
-        tasks = as_submitted(now, new)
+        tasks = as_submitted(machine, now, new)
         return machine.submit_many(now, tasks, session=number, connection=origin.connection)
 
     return _once(session, sequence, low_water, take_on, list)

@@ -16,8 +16,16 @@ from pyrotask.remote.bulk_values import durations_ns, numbers, payload_from_wire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pyrotask.core.machine import Machine
+
 MOST_ITEMS = 10_000
 """Tasks in one submit: more would hold up everybody else."""
+
+
+class KnownKey(NamedTuple):
+    """Instead of a task: the one that has this key."""
+
+    key: str
 
 
 class DelayedTask(NamedTuple):
@@ -27,16 +35,31 @@ class DelayedTask(NamedTuple):
     delay_ns: Nanoseconds
 
 
-def as_submitted(now: Nanoseconds, tasks: Sequence[NewTask | DelayedTask]) -> list[NewTask]:
-    """The tasks as they are submitted now."""
+Item = NewTask | DelayedTask | KnownKey
+"""What a submit may have."""
+
+
+def as_submitted(machine: Machine, now: Nanoseconds, items: Sequence[Item]) -> list[NewTask]:
+    """The tasks as they are submitted now.
+
+    Raises:
+        UnknownTask: there is no task of a key that should be known.
+    """
     return [
-        task.task._replace(due_at=now + task.delay_ns) if isinstance(task, DelayedTask) else task
-        for task in tasks
+        machine.keyed(item.key)
+        if isinstance(item, KnownKey)
+        else item.task._replace(due_at=now + item.delay_ns)
+        if isinstance(item, DelayedTask)
+        else item
+        for item in items
     ]
 
 
-def new_tasks_from_wire(items: object) -> list[NewTask | DelayedTask]:
-    """Read what a client submits: each is ``[tag, payload]`` or ``[tag, payload, {option: value}]``.
+def new_tasks_from_wire(items: object) -> list[Item]:
+    """Read what a client submits.
+
+    Each is ``[tag, payload]``, ``[tag, payload, {option: value}]``, or, for the task that has this
+    key, ``[nil, nil, {"key": key}]``.
 
     Raises:
         TypeError, ValueError: one of them is neither; the message says which, and what is wrong.
@@ -50,9 +73,12 @@ def new_tasks_from_wire(items: object) -> list[NewTask | DelayedTask]:
     return [_new_task(index, item) for index, item in enumerate(items)]
 
 
-def _new_task(index: int, item: Any) -> NewTask | DelayedTask:
+def _new_task(index: int, item: Any) -> Item:
     try:
         tag, payload, *rest = item
+        if tag is None and payload is None:
+            (said,) = rest
+            return KnownKey(text(said["key"], "key"))
         if not isinstance(tag, str) or not tag:
             raise ValueError(f"the tag must be a text that is not empty, not {tag!r}")
         (said,) = rest or ({},)
@@ -60,7 +86,7 @@ def _new_task(index: int, item: Any) -> NewTask | DelayedTask:
         if not said:
             return NewTask(tag, value)
         return _with_options(NewTask(tag, value), dict(said))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError) as error:
         raise ValueError(f"item {index} of the submit is not as it should be: {error}") from error
 
 
