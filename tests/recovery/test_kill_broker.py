@@ -7,7 +7,7 @@ All other answers come, each exactly once. The workers are the same ones to the 
 live on, each task runs once.
 
     RECOVERY_SEED      the story to repeat
-    RECOVERY_SECONDS   how long; 20 by default
+    RECOVERY_SECONDS   how long; 8 by default
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Master:
 @pytest.mark.timeout(600)
 def test_nothing_acknowledged_is_lost_however_often_the_broker_dies(tmp_path: Path) -> None:
     seed = os.environ.get("RECOVERY_SEED") or str(random.SystemRandom().randrange(10**9))
-    seconds = float(os.environ.get("RECOVERY_SECONDS", "20"))
+    seconds = float(os.environ.get("RECOVERY_SECONDS", "8"))
     print(f"\nRECOVERY_SEED={seed} repeats this; the journal stays in {tmp_path / 'journal'}")
     dice = random.Random(seed)
     deaths = Deaths(tmp_path / "journal", random.Random(dice.random()))
