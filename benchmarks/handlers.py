@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import tasks
 from pyrotask import handler, payload
 from pyrotask.core.model import Payload
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 
 do_noop = tasks.noop
 do_logged = tasks.logged

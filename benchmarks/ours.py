@@ -95,7 +95,7 @@ map: Executor.map; shared data stored at the broker once, and kept by each worke
 
     def submit_probes(self, array: Any, count: int) -> Iterable[Any]:
         from pyrotask import payload
-        from pyrotask.remote.proxy import BulkProxy
+        from pyrotask.remote.bulk_proxy import BulkProxy
 
         name = f"array {time.monotonic_ns()}"
         encoded = payload.encode(array)

@@ -32,7 +32,7 @@ from typing import Any
 
 from pyrotask import payload
 from pyrotask.client.session import Session
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 
 MODULE = "def do_nothing(number):\n    return number\n"
 PYROTASK = (sys.executable, "-m", "pyrotask")

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pyrotask import Server, payload
 from pyrotask.core.model import Payload
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 
 LABEL = "pi"
 

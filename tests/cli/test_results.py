@@ -16,7 +16,7 @@ import pytest
 
 from pyrotask.cli import main
 from pyrotask.payload import encode
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 from tests.cli import commands
 from tests.cli.conftest import Documents, Lines
 from tests.cli.house import House, wire

@@ -11,7 +11,7 @@ from pyrotask.config import Settings
 from pyrotask.core.model import Payload
 from pyrotask.errors import PyrotaskError
 from pyrotask.payload import decode, encode, encode_error
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
 

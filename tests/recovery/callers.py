@@ -31,7 +31,7 @@ from pyrotask.client.session import Session
 from pyrotask.core.model import Payload
 from pyrotask.errors import ConnectError, Refused, SessionExpired
 from pyrotask.masterslave import RemoteMasterProcess
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 
 T = TypeVar("T")
 

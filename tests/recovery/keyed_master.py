@@ -18,7 +18,7 @@ from typing import Any
 from pyrotask import payload
 from pyrotask.core.model import Payload
 from pyrotask.errors import ConnectError, Refused
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 
 TAG = "keyed"
 AT_ONCE = 20

@@ -31,8 +31,8 @@ import pytest
 
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.recovery import fold
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.labels import object_name
-from pyrotask.remote.proxy import BulkProxy
 from tests.cli import commands
 from tests.recovery.callers import Caller, FutureCaller, MasterCaller, PlainCaller, SessionCaller, Watch
 from tests.recovery.deaths import Deaths

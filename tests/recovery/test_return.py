@@ -16,7 +16,7 @@ from pyrotask.core.model import Payload
 from pyrotask.errors import ConnectError
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.recovery import fold
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 from tests.recovery.houses import LABEL, PATIENCE_S, Broker, working
 from tests.remote.naming import name_server_process
 from tests.remote.serving import in_thread

@@ -10,7 +10,7 @@ import pytest
 
 from pyrotask.config import Settings
 from pyrotask.errors import KeyConflict, Refused, SessionExpired
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
 from tests.remote.serving import in_thread, parked, serving

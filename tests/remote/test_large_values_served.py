@@ -10,7 +10,7 @@ import pytest
 
 from pyrotask.config import Settings
 from pyrotask.journal.blocks import blocks_of
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.server import Server
 from pyrotask.remote.turn import READ_AT_ONCE_BYTES
 from tests.remote.serving import in_thread, plain_proxy

@@ -13,8 +13,8 @@ import pytest
 
 from pyrotask.errors import ConnectError, UnknownLabel
 from pyrotask.remote import wire
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.lean import LeanConnection
-from pyrotask.remote.proxy import BulkProxy
 from tests.remote.serving import serving
 
 

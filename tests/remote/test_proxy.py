@@ -27,7 +27,8 @@ from pyrotask.errors import (
     VersionMismatch,
 )
 from pyrotask.remote import bulk
-from pyrotask.remote.proxy import BulkProxy, TaskManagerProxy, connect
+from pyrotask.remote.bulk_proxy import BulkProxy
+from pyrotask.remote.proxy import TaskManagerProxy, connect
 from pyrotask.remote.security import create_key
 from pyrotask.remote.server import Server
 from pyrotask.remote.versions import WIRES

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from pyrotask.remote import versions
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.versions import WireRange, python_warning, range_told
 from pyrotask.worker.begun import Number
 from pyrotask.worker.reporter import Reporter

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.server import Server
 from tests.remote.serving import in_thread, plain_proxy, serving
 

@@ -9,7 +9,7 @@ import pytest
 
 from pyrotask.config import MIB, Settings
 from pyrotask.errors import ConnectError, TaskRaisedException, UnknownProcess
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.worker import running
 from pyrotask.worker.begun import Slate
 from pyrotask.worker.exchanges import Exchanges

@@ -13,7 +13,7 @@ from pyrotask.errors import BrokerNotFound, NameServerNotFound
 
 if TYPE_CHECKING:
     from pyrotask.config import Settings
-    from pyrotask.remote.proxy import BulkProxy
+    from pyrotask.remote.bulk_proxy import BulkProxy
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def broker_of(args: argparse.Namespace, settings: Settings) -> BulkProxy:
     Raises:
         ConnectError: there is no way to it; the text says what to type.
     """
-    from pyrotask.remote.proxy import BulkProxy
+    from pyrotask.remote.bulk_proxy import BulkProxy
 
     where = args.broker or the_only_label(settings, args.command)
     with with_near_labels(where, settings):

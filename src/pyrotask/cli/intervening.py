@@ -24,7 +24,7 @@ from pyrotask.cli.selecting import (
 from pyrotask.errors import ConnectError
 
 if TYPE_CHECKING:
-    from pyrotask.remote.proxy import BulkProxy
+    from pyrotask.remote.bulk_proxy import BulkProxy
 
 MOST_NUMBERS = 20
 """Numbers that are printed: more are for programs."""

@@ -136,7 +136,7 @@ def _entries(settings: Settings) -> tuple[list[Entry], str]:
 def _tried(entry: Entry, settings: Settings) -> tuple[Entry, dict[str, Any] | None]:
     """Return the entry with its state; and, of a terminated broker, its status."""
     from pyrotask.errors import AuthenticationFailed, ConnectError, KeyRequired, VersionMismatch
-    from pyrotask.remote.proxy import BulkProxy
+    from pyrotask.remote.bulk_proxy import BulkProxy
 
     status = None
     try:

@@ -21,7 +21,7 @@ from pyrotask.errors import Refused, TaskManagerTermination, UnknownSession
 
 if TYPE_CHECKING:
     from pyrotask.cli.answers import Answer, Sink
-    from pyrotask.remote.proxy import BulkProxy
+    from pyrotask.remote.bulk_proxy import BulkProxy
 
 HELP = "collect the answers of a session, or look up those of keys"
 
@@ -156,7 +156,7 @@ def _next_page(
     proxy: BulkProxy, session: int, taken_over: int, count: int, *, wait: bool
 ) -> list[tuple[int, Answer]]:
     from pyrotask.cli.answers import Answer
-    from pyrotask.remote.proxy import CALL_TIMEOUT_S
+    from pyrotask.remote.bulk_proxy import CALL_TIMEOUT_S
 
     while True:
         timeout_s = LONGEST_WAIT_S if wait and _is_unfinished(proxy, session) else 0.0

@@ -12,7 +12,7 @@ from pyrotask.cli.options import UsageError
 from pyrotask.errors import UnknownSession, UnknownTask
 
 if TYPE_CHECKING:
-    from pyrotask.remote.proxy import BulkProxy
+    from pyrotask.remote.bulk_proxy import BulkProxy
 
 Task = dict[str, Any]
 """A task as the bulk call `tasks` tells of it."""

@@ -31,7 +31,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Terminate the broker. Blocks until it has said that it is."""
-    from pyrotask.remote.proxy import BulkProxy
+    from pyrotask.remote.bulk_proxy import BulkProxy
 
     settings = settings_of(args)
     with with_near_labels(args.broker, settings):

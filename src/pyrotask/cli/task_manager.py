@@ -208,7 +208,7 @@ def _at_ports(host: str, port: int | None, settings: Settings) -> Iterator[_Mana
     from pyrotask.errors import ConnectError
     from pyrotask.masterslave.finding import DEFAULT_PORTS
     from pyrotask.remote.addresses import Address, answers
-    from pyrotask.remote.proxy import BulkProxy
+    from pyrotask.remote.bulk_proxy import BulkProxy
 
     for candidate in DEFAULT_PORTS if port is None else (port,):
         address = Address(host, candidate)

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 def _wait_for(broker: str, seconds: float, settings: Settings, output: Output) -> None:
     """Block until there is such a broker: in a batch job, say, where all starts at once."""
-    from pyrotask.remote.proxy import BulkProxy
+    from pyrotask.remote.bulk_proxy import BulkProxy
 
     with BulkProxy(broker, settings, connect=False) as looking:
         try:

@@ -19,7 +19,7 @@ from pyrotask.errors import (
     UnknownSession,
     VersionMismatch,
 )
-from pyrotask.remote.proxy import FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
+from pyrotask.remote.bulk_proxy import FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
 
 log = logging.getLogger("pyrotask.client")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pyrotask.errors import PyrotaskError
 from pyrotask.masterslave.companion import Orders
 from pyrotask.masterslave.telling import about_this_process
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.worker.begun import Number, Slate
 from pyrotask.worker.reporter import Reporter
 

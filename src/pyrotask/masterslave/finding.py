@@ -11,8 +11,8 @@ from pyrotask.config import split_host_port
 from pyrotask.errors import BrokerNotFound, NameServerNotFound
 from pyrotask.masterslave.telling import say, slave_command
 from pyrotask.remote.addresses import Address, answers
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.name_server import lookup_name
-from pyrotask.remote.proxy import BulkProxy
 from pyrotask.remote.security import is_loopback
 
 if TYPE_CHECKING:

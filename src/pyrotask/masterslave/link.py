@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pyrotask.config import Settings
-    from pyrotask.remote.proxy import BulkProxy
+    from pyrotask.remote.bulk_proxy import BulkProxy
     from pyrotask.worker.begun import Slate
 
 log = logging.getLogger("pyrotask.masterslave")

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyrotask.config import Settings
 from pyrotask.errors import ConnectError, TaskManagerTermination
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.worker import running
 from pyrotask.worker.functions import Functions, fetcher
 from pyrotask.worker.handlers import Handlers

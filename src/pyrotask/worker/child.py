@@ -41,7 +41,7 @@ from pyrotask.errors import (
     UnknownProcess,
     VersionMismatch,
 )
-from pyrotask.remote.proxy import FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
+from pyrotask.remote.bulk_proxy import FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
 from pyrotask.worker import running, tether
 from pyrotask.worker.begun import Goodbye, Number, Slate
 from pyrotask.worker.exchanges import Exchanges

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from pyrotask.errors import TaskManagerTermination, UnknownProcess
-from pyrotask.remote.proxy import CALL_TIMEOUT_S, BulkProxy
+from pyrotask.remote.bulk_proxy import CALL_TIMEOUT_S, BulkProxy
 from pyrotask.worker import running
 from pyrotask.worker.outbox import Outbox
 

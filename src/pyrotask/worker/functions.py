@@ -26,7 +26,7 @@ from pyrotask import payload
 from pyrotask.config import Settings
 from pyrotask.core.model import Payload
 from pyrotask.errors import ConnectError, PayloadError, UnknownLabel
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 
 CALL = "pyrotask.call"
 MAP = "pyrotask.map"

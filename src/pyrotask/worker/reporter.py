@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from pyrotask.errors import ConnectError, Refused, UnknownProcess
 from pyrotask.remote.bulk import BEAT_TELLS_WHAT_IS_IN_VAIN
-from pyrotask.remote.proxy import FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
+from pyrotask.remote.bulk_proxy import FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
 from pyrotask.worker.begun import Number
 
 log = logging.getLogger("pyrotask.worker")

@@ -24,7 +24,7 @@ from typing import Self
 
 from pyrotask.config import Settings
 from pyrotask.errors import ConnectError, HandlerError
-from pyrotask.remote.proxy import BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.worker.begun import Begun, Goodbye, Number
 from pyrotask.worker.child import Orders
 from pyrotask.worker.events import ChildInfo, Event

@@ -1,0 +1,249 @@
+"""`BulkProxy`: how our own programs call `remote.bulk`, and find the broker again when it is gone.
+
+It never repeats a call on its own: whether that is safe, only the caller knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import Pyro5.errors
+
+from pyrotask.config import Settings
+from pyrotask.errors import AuthenticationFailed, BrokerBroken, ConnectError, KeyRequired, VersionMismatch
+from pyrotask.remote import bulk, discovery, refusals, versions
+from pyrotask.remote.keyed_proxy import KeyedProxy, key_is_a_must
+from pyrotask.remote.lean import LeanConnection
+
+if TYPE_CHECKING:
+    import threading
+
+log = logging.getLogger("pyrotask.proxy")
+
+CALL_TIMEOUT_S = 30.0
+"""How long a call that does not wait may take before the broker counts as gone: it may be
+writing a long journal, or be reading a gigabyte from somebody else."""
+
+FIRST_HELLO_S = 3.0
+"""How long the first try to reconnect waits for the broker to say hello; the next ones wait longer, up
+to `CALL_TIMEOUT_S`. A dead broker's port may have got another owner, who takes connections and
+says nothing, while the broker is back elsewhere."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+"""Between two tries to reconnect: at once for a short break, gently for a long one."""
+
+
+class BulkProxy:
+    """A connection to the bulk object of a broker.
+
+    Not thread-safe: used by one thread at a time. Use it with ``with``, or `close` it.
+
+    Args:
+        where: the broker's label or address, see `discovery.find`.
+        settings: None: `Settings.load()`.
+        connect: False: there is no connection until `reconnect` has made one.
+
+    Attributes:
+        label, lineage: the broker's; the lineage tells whether numbers from before a
+            reconnect still mean the same.
+        location: where it was found.
+        has_journal: whether the broker's work outlives it: then it is worth waiting for its next run.
+        wire: the version of the interface that both sides speak.
+        python: the version of the broker's Python; see `warn_of_python`.
+
+    Raises:
+        BrokerNotFound, ConnectError: it cannot be reached.
+        KeyRequired, AuthenticationFailed: it can, and does not let us in.
+        VersionMismatch: it runs a version that we cannot talk to.
+    """
+
+    def __init__(self, where: str, settings: Settings | None = None, *, connect: bool = True) -> None:
+        self._where = where
+        self._settings = settings or Settings.load()
+        self._proxy: KeyedProxy | None = None
+        self._lean: LeanConnection | None = None
+        """The same connection, for our calls."""
+        self.label = ""
+        self.lineage = ""
+        self.location = ""
+        self.has_journal = False
+        self.wire = versions.WIRES.newest
+        self.python = ""
+        if connect:
+            self.connect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def call(self, method: str, *args: object, timeout_s: float | None = None) -> Any:
+        """Call a function of `remote.bulk`, and return what it returns.
+
+        ``timeout_s``: how long the broker may take; None: `CALL_TIMEOUT_S`.
+
+        Raises:
+            ConnectError: the connection broke, or the broker does. Whether the call was
+                executed is unknown; the connection is closed: `reconnect`.
+            PyrotaskError, TypeError, ValueError: as the function says; the connection lives on.
+        """
+        try:
+            return self._open().call(method, args, CALL_TIMEOUT_S if timeout_s is None else timeout_s)
+        except Exception as error:
+            self._explain(method, error)
+            raise
+
+    def send(self, *calls: tuple[str, tuple[object, ...]]) -> None:
+        """Send calls, each a method and its arguments; the broker does them in order. See `receive`.
+
+        Raises as `call` does when the connection breaks.
+        """
+        try:
+            self._open().send(*calls)
+        except Exception as error:
+            self._explain(calls[0][0], error)
+            raise
+
+    def receive(self, method: str, timeout_s: float) -> Any:
+        """The reply to the first call that was sent and has none yet; ``method`` is its name.
+
+        Raises as `call` does.
+        """
+        try:
+            return self._open().receive(timeout_s)
+        except Exception as error:
+            self._explain(method, error)
+            raise
+
+    def _open(self) -> LeanConnection:
+        if self._lean is None:
+            raise ConnectError(f"the connection to {self._where!r} is closed: call reconnect first")
+        return self._lean
+
+    def _explain(self, method: str, error: Exception) -> None:
+        """Raise what it means for our caller, unless it is for him as it is."""
+        at = f"broker {self._where!r} at {self.location}"
+        if isinstance(error, BrokerBroken):
+            self.close()
+            raise ConnectError(f"{at} has stopped: {error}") from error
+        if isinstance(error, (Pyro5.errors.CommunicationError, ConnectionError)) and self._lean is not None:
+            self.close()
+            raise ConnectError(f"the connection to {at} broke in {method} ({error})") from error
+        if isinstance(error, AttributeError):  # of the broker
+            raise VersionMismatch(
+                f"the {at} is of an older pyrotask (interface {self.wire}), and cannot {method}: there, type "
+                "`pip install -U pyrotask`, and start it again"
+            ) from error
+
+    def fileno(self) -> int:
+        """The descriptor of the connection, -1 if it is closed.
+
+        Between two calls it becomes readable when the broker has closed the connection: with a
+        selector, that is seen at once.
+        """
+        connection = None if self._proxy is None else self._proxy._pyroConnection  # noqa: SLF001
+        return -1 if connection is None else int(connection.sock.fileno())
+
+    def interrupt(self) -> None:
+        """Break the connection from another thread: a call that waits ends with a ConnectError."""
+        with contextlib.suppress(OSError, AttributeError):  # it may be closed at this very moment
+            self._proxy._pyroConnection.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # noqa: SLF001
+
+    def connect(self, hello_s: float = CALL_TIMEOUT_S) -> None:
+        """Find the broker and connect to it: once. Raises as the constructor does.
+
+        ``hello_s``: how long it may take to say hello.
+        """
+        self.close()
+        address = discovery.find(self._where, self._settings)
+        proxy = KeyedProxy(
+            f"PYRO:{bulk.OBJECT_ID}@{address.location}",
+            address.key_file,
+            key_is_a_must=key_is_a_must(address),
+        )
+        proxy._pyroSerializer = "msgpack"  # noqa: SLF001
+        proxy._pyroMethods = set(bulk.CALLS)  # noqa: SLF001 - so that it does not ask for them
+        proxy._pyroTimeout = hello_s  # noqa: SLF001
+        try:
+            hello = proxy._pyroInvoke("hello", (), {})  # noqa: SLF001
+            wire = refusals.common_wire(address, hello)
+            refusals.check_label(address, hello)
+        except (Pyro5.errors.CommunicationError, ConnectionError) as error:
+            proxy._pyroRelease()  # noqa: SLF001
+            if isinstance(error, ConnectError):
+                raise
+            raise refusals.unreachable(self._where, address, error) from error
+        except AttributeError as error:
+            proxy._pyroRelease()  # noqa: SLF001
+            raise refusals.mismatch(address, "without this interface", "") from error
+        except BaseException:
+            proxy._pyroRelease()  # noqa: SLF001
+            raise
+        self._proxy = proxy
+        self._lean = LeanConnection(proxy._pyroConnection.sock, bulk.OBJECT_ID)  # noqa: SLF001
+        self.label, self.lineage, self.location = hello["label"], hello["lineage"], address.location
+        self.has_journal = hello.get("has_journal", False) is True
+        self.wire, self.python = wire, str(hello.get("python", ""))
+
+    def reconnect(self, timeout_s: float | None = None, stop: threading.Event | None = None) -> None:
+        """Find the broker again, wherever it is now, and connect: as often as it takes.
+
+        Blocks. Between two tries are pauses that grow, each of a random length, so that a
+        thousand workers do not come back at the same moment.
+
+        Args:
+            timeout_s: after how long to give up; None: never.
+            stop: give up when it is set.
+
+        Raises:
+            KeyRequired, AuthenticationFailed, VersionMismatch: it is there, and trying again
+                cannot help.
+            ConnectError: given up, with the reason of the last try.
+        """
+        give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
+        pause_s, hello_s = FIRST_PAUSE_S, FIRST_HELLO_S
+        while True:
+            try:
+                self.connect(hello_s)
+                return
+            except (KeyRequired, AuthenticationFailed, VersionMismatch):
+                raise
+            except (ConnectError, BrokerBroken) as error:
+                if give_up_at is not None and time.monotonic() >= give_up_at:
+                    raise ConnectError(
+                        f"gave up after {timeout_s:g} s without broker {self._where!r}: {error}"
+                    ) from error
+                if _wait(pause_s * random.uniform(0.5, 1.5), stop):  # noqa: S311 - no secret
+                    raise ConnectError(f"told to stop while broker {self._where!r} was away") from error
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                if isinstance(error.__cause__, Pyro5.errors.TimeoutError):
+                    hello_s = min(2 * hello_s, CALL_TIMEOUT_S)
+
+    def warn_of_python(self) -> None:
+        """Log a warning if the broker's Python is another one, with what does not work then.
+
+        For those who send or run functions: workers, and clients that submit.
+        """
+        warning = versions.python_warning(self.label, self.python) if self.python else None
+        if warning is not None:
+            log.warning("%s", warning)
+
+    def close(self) -> None:
+        """Close the connection. Idempotent; `reconnect` opens another."""
+        proxy, self._proxy, self._lean = self._proxy, None, None
+        if proxy is not None:
+            proxy._pyroClaimOwnership()  # noqa: SLF001
+            proxy._pyroRelease()  # noqa: SLF001
+
+
+def _wait(seconds: float, stop: threading.Event | None) -> bool:
+    if stop is not None:
+        return stop.wait(seconds)
+    time.sleep(seconds)
+    return False
