@@ -172,7 +172,7 @@ def test_nobody_is_lost_for_what_the_loop_has_not_read_yet() -> None:
 
 
 def test_a_failing_errand_does_not_end_its_thread(caplog: pytest.LogCaptureFixture) -> None:
-    errands, done = Errands("test", 1), threading.Event()
+    errands, done = Errands("one", 1), threading.Event()
     errands.run(lambda: 1 / 0)
     errands.run(done.set)
     assert done.wait(60)
@@ -181,10 +181,10 @@ def test_a_failing_errand_does_not_end_its_thread(caplog: pytest.LogCaptureFixtu
 
 
 def test_errands_beyond_the_threads_wait_in_line() -> None:
-    errands, gate, done = Errands("test", 2), threading.Event(), threading.Semaphore(0)
+    errands, gate, done = Errands("two", 2), threading.Event(), threading.Semaphore(0)
     for _ in range(5):
         errands.run(lambda: done.release() if gate.wait(60) else None)
-    assert sum(thread.name == "test" for thread in threading.enumerate()) == 2
+    assert sum(thread.name == "two" for thread in threading.enumerate()) == 2
     gate.set()
     for _ in range(5):
         assert done.acquire(timeout=60)
