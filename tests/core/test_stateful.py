@@ -481,5 +481,5 @@ class AnyLongStory(AnyStory):
     """The same, searched for longer: half a minute, or ten times as much beside other work."""
 
 
-AnyLongStory.TestCase.settings = settings(max_examples=400, stateful_step_count=80)
+AnyLongStory.TestCase.settings = settings(max_examples=200, stateful_step_count=80)
 TestAnyLongStory = pytest.mark.slow(pytest.mark.timeout(600)(AnyLongStory.TestCase))

@@ -46,7 +46,7 @@ def work():
 for _ in range(4):
     threading.Thread(target=work).start()
 """
-ROUNDS_S = 20.0
+ROUNDS_S = 8.0
 
 
 def write_until_killed(path: Path, policy: Policy, after_s: float) -> int:
