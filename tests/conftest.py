@@ -30,7 +30,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # A slow machine is no defect: no property fails for the time that an example takes.
     settings.register_profile(
-        "pyrotask", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+        "pyrotask",
+        max_examples=50,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
     )
     settings.load_profile("pyrotask")
 

@@ -85,6 +85,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_commands_work_without_a_name_server(folder: Path) -> None:
     environment = {"PYROTASK_NAME_SERVER": f"127.0.0.1:{free_port()}"}
     with running("pyrotask", "serve", "lab", folder=folder, environment=environment) as broker:
@@ -94,6 +95,7 @@ def test_the_commands_work_without_a_name_server(folder: Path) -> None:
             compute(folder, environment)
 
 
+@pytest.mark.slow
 def test_the_commands_work_with_a_name_server_also_when_it_dies_in_between(folder: Path) -> None:
     port = free_port()
     environment = {"PYROTASK_NAME_SERVER": f"127.0.0.1:{port}"}

@@ -260,6 +260,7 @@ def test_stop_may_be_repeated(server: Server, documents: Documents) -> None:
     assert documents("stop", "pi")[0]["already"]
 
 
+@pytest.mark.slow
 def test_stop_ends_serve() -> None:
     with commands.Running("serve", "pi", "--name-server", "off", "--json") as broker:
         broker.event("serving")

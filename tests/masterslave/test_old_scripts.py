@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.masterslave.running import script, task_manager, write
 
 CLASSES = """
@@ -97,6 +99,7 @@ startSlaveProcess()
 """
 
 
+@pytest.mark.slow
 def test_a_program_with_two_classes(tmp_path: Path) -> None:
     with script(tmp_path, "rows.py", CLASSES) as running:
         assert running.end() == 0
@@ -104,6 +107,7 @@ def test_a_program_with_two_classes(tmp_path: Path) -> None:
     assert running.output == f"{sums} [('rowsum_4', 'rowsum', 'IndexError', True)] {{}} {{}} {{}}\n"
 
 
+@pytest.mark.slow
 def test_a_program_with_two_files(tmp_path: Path) -> None:
     write(tmp_path, "energy_slave.py", SLAVE)
     label = "energies of today 10:41:09"
@@ -115,6 +119,7 @@ def test_a_program_with_two_files(tmp_path: Path) -> None:
     assert running.lines[1:] == ["['0.00 0.00', '0.50 0.12', '1.00 0.50'] 10\n", "(None, None, None)\n"]
 
 
+@pytest.mark.slow
 def test_the_program_on_the_page_for_users_of_the_original_runs(tmp_path: Path) -> None:
     page = Path(__file__).parents[2] / "docs" / "from-scientificpython.md"
     programs = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)

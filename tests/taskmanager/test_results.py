@@ -158,6 +158,7 @@ def test_an_exception_after_the_answer_is_ignored_and_counted(house: House) -> N
     assert ask(house, lambda m, _: m.state.late_answers) == 1
 
 
+@pytest.mark.slow
 def test_a_task_that_raised_runs_again_if_it_may(tm: Any) -> None:
     tm.addTaskRequest("t", None, retries=1)
     tm.getAnyTask()
