@@ -55,7 +55,11 @@ class Cable:
             if self._is_cut:
                 near.close()
                 return
-            far = socket.create_connection(("127.0.0.1", self._to))
+            try:
+                far = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:  # nobody is at the other end (any more)
+                near.close()
+                return
             self._sockets += near, far
         for source, sink in ((near, far), (far, near)):
             threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
