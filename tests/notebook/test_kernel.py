@@ -85,6 +85,7 @@ with Executor(max_workers=1) as other:
 
 @pytest.mark.parametrize("now", [False, True], ids=["asked", "killed"])
 def test_a_restart_ends_the_workers_at_work(kernel: Kernel, now: bool) -> None:
+    assert kernel.run("executor.submit(pow, 2, 3).result()") == "8"  # only then is a worker surely there
     kernel.run("import time\nfutures = [executor.submit(time.sleep, 1000) for _ in range(100)]")
     workers = kernel.process.children(recursive=True)
     assert workers
