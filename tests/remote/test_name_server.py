@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import signal
 import socket
 import threading
@@ -201,6 +202,7 @@ def test_a_name_server_that_stops_between_two_calls_costs_one_timeout_not_a_hang
         def count_while_it_stops() -> None:
             with _name_server(settings) as names:
                 process.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # until then, a thread of it could still answer
                 names.count()
 
         with pytest.raises(NameServerNotFound, match="stopped answering"):
