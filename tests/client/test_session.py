@@ -244,6 +244,7 @@ def test_a_known_key_is_answered_without_computing(server: Server, worker: Threa
 def test_one_can_attach_to_a_key_of_anybody(session: Session, server: Server, worker: ThreadWorker) -> None:
     with Session(server.address) as other:
         theirs = other.submit("sqrt", 2.0, key="k")
+        other.flush()
         ours = session.attach("k")
         assert ours.result(PATIENCE_S) == theirs.result(PATIENCE_S) == 2.0**0.5
         assert ours.task == theirs.task
