@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from pyrotask.errors import NameServerNotFound
 from pyrotask.masterslave import MasterProcess
 from pyrotask.masterslave.code import JobCode
 from pyrotask.remote.name_server import list_names
+from tests.daemons import serve_in_thread
 from tests.masterslave.running import task_manager, write
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ SLAVE = """
 def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A Pyro name server of the test's own, which is where this user's programs look."""
     uri, daemon, _ = Pyro5.nameserver.start_ns(host="127.0.0.1", port=0, enableBroadcast=False)
-    thread = threading.Thread(target=daemon.requestLoop)
-    thread.start()
+    thread = serve_in_thread(daemon)
     monkeypatch.setenv("PYROTASK_NAME_SERVER", str(uri.location))
     yield str(uri.location)
     daemon.shutdown()

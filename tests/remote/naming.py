@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import Pyro5.api
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from pyrotask.remote.connection_file import ConnectionFile
 from pyrotask.remote.labels import object_name
+from tests.daemons import serve_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +46,7 @@ NASTY_LABELS = [
 @contextlib.contextmanager
 def serving_pyro(daemon: Any) -> Iterator[Any]:
     """Let a real Pyro daemon serve in a thread."""
-    thread = threading.Thread(target=daemon.requestLoop)
-    thread.start()
+    thread = serve_in_thread(daemon)
     try:
         yield daemon
     finally:

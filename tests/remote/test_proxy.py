@@ -32,6 +32,9 @@ from pyrotask.remote.proxy import TaskManagerProxy, connect
 from pyrotask.remote.security import create_key
 from pyrotask.remote.server import Server
 from pyrotask.remote.versions import WIRES
+from tests.daemons import serve_in_thread
+from tests.remote.serving import in_thread, parked
+from tests.waiting import until
 
 PATIENCE_S = 30.0
 
@@ -67,12 +70,16 @@ def bulk_to(closing: ExitStack, where: str, **options: Any) -> BulkProxy:
     return closing.enter_context(BulkProxy(where, **options))
 
 
+def when_somebody_waits(server: Server, act: Callable[[], object]) -> None:
+    until(lambda: parked(server) == 1)
+    act()
+
+
 def serve_stranger(closing: ExitStack, object_id: str, methods: dict[str, Callable[..., Any]]) -> str:
     """Start another Pyro program, with an object of that id. Returns its address."""
     daemon = Pyro5.server.Daemon(host="127.0.0.1")
     daemon.register(Pyro5.api.expose(type("Stranger", (), dict(methods)))(), object_id)
-    thread = threading.Thread(target=daemon.requestLoop, daemon=True)
-    thread.start()
+    thread = serve_in_thread(daemon)
     closing.callback(thread.join, PATIENCE_S)
     closing.callback(daemon.shutdown)
     return str(daemon.locationStr)
@@ -134,9 +141,10 @@ def test_what_a_task_raised_arrives_with_all_it_has(serve: Serve, closing: ExitS
 def test_the_end_arrives_as_itself_at_who_waits(serve: Serve, closing: ExitStack) -> None:
     server = serve()
     proxy = connected(closing, "run 7")
-    threading.Timer(0.05, server.task_manager.terminate).start()
+    ending = in_thread(lambda: when_somebody_waits(server, server.task_manager.terminate))
     with pytest.raises(TaskManagerTermination):
         proxy.getAnyTask()
+    ending()
 
 
 def test_errors_in_a_batch_are_our_own_too(serve: Serve, closing: ExitStack) -> None:
@@ -185,19 +193,18 @@ def test_a_broker_that_dies_while_a_master_waits_is_told_as_pyro_tells_it_too(
 ) -> None:
     server = serve()
     proxy = connected(closing, "run 7")
-    stopping = threading.Timer(0.1, server.stop)
-    stopping.start()
+    stopping = in_thread(lambda: when_somebody_waits(server, server.stop))
     with pytest.raises(Pyro5.errors.ConnectionClosedError, match="in getAnyResult") as caught:
         proxy.getAnyResult()
     assert isinstance(caught.value, ConnectError)
-    stopping.join()
+    stopping()
 
 
 def test_a_call_that_takes_longer_than_it_may_is_a_timeout_of_pyros_too(
     serve: Serve, closing: ExitStack
 ) -> None:
     serve()
-    proxy = connected(closing, "run 7", timeout_s=0.1)
+    proxy = connected(closing, "run 7", timeout_s=1.0)
     with pytest.raises(Pyro5.errors.TimeoutError, match="did not answer getAnyTask in time") as caught:
         proxy.getAnyTask()
     assert isinstance(caught.value, ConnectError)

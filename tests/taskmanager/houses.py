@@ -18,6 +18,7 @@ from pyrotask.config import Settings
 from pyrotask.errors import BrokerBroken
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
+from tests.daemons import serve_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,7 +127,7 @@ class EventLoop(RemoteHouse):
 def shared_daemon() -> Any:
     """The stock daemon of this run: making and ending one takes a fifth of a second."""
     daemon = Pyro5.api.Daemon(host="127.0.0.1")
-    threading.Thread(target=daemon.requestLoop, daemon=True).start()
+    serve_in_thread(daemon)
     return daemon
 
 

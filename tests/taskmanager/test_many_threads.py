@@ -25,19 +25,20 @@ CLIENTS = 32
 PARSES_ONE_AT_A_TIME = sys.version_info < (3, 12)
 """Until 3.11 a garbage collection within `ast.parse` may give another thread the turn, and a second
 `ast.parse` there makes both fail ("AST constructor recursion depth mismatch"). serpent uses it, so 32
-proxies in one process meet that every few ten thousand calls. Not a matter of ours: it is kept out."""
+proxies in one process meet that every few ten thousand calls. Not a matter of ours: it is kept out. (By
+the threshold, since serpent itself turns the collection off and on again around its work.)"""
 
 
 @pytest.fixture
 def restless() -> Iterator[None]:
     """Threads change as often as they can."""
-    before = sys.getswitchinterval()
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(1e-6)
     if PARSES_ONE_AT_A_TIME:
-        gc.disable()
+        gc.set_threshold(0)
     yield
-    gc.enable()
-    sys.setswitchinterval(before)
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(interval)
 
 
 def test_each_of_some_tasks_is_answered_once(restless: None, figure: Figure) -> None:
