@@ -1,6 +1,6 @@
 """What a journal costs: no-op tasks, one master, two workers, each in processes of their own.
 
-    python benchmarks/durable.py [--folder .] [--tasks 2000] [--rounds 3]
+    python -m benchmarks.durable [--folder .] [--tasks 2000] [--rounds 3]
 
 The broker is `pyrotask serve` in memory, then with a journal under each policy; the workers are
 `pyrotask worker -n 2`; the master is a Pyro proxy from `pyrotask.connect`. Medians of the rounds,
@@ -15,11 +15,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -30,44 +27,27 @@ from typing import Any
 from Pyro5.api import BatchProxy
 
 import pyrotask
+from benchmarks.stage import Stage, wait_for_line
 
 KINDS = ("memory", "always", "interval", "never")
 BATCH = 100
 THREADS = 8
 WINDOW = 64
 MODULE = "def do_nothing(number):\n    return number\n"
-PYROTASK = (sys.executable, "-m", "pyrotask")
-
-
-@contextlib.contextmanager
-def started(*words: str, first: str) -> Iterator[None]:
-    """A command that runs, from its first such event on."""
-    process = subprocess.Popen(
-        [*PYROTASK, *words, "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if json.loads(line)["event"] == first:
-                break
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @contextlib.contextmanager
 def job(kind: str, folder: Path) -> Iterator[str]:
     """A broker of that kind, and its workers. Gives its label."""
     label = f"{kind}-{time.monotonic_ns()}"
-    keeping = [] if kind == "memory" else ["--journal", str(folder / label), "--journal-policy", kind]
-    (folder / "nothing.py").write_text(MODULE)
-    module = str(folder / "nothing.py")
-    with (
-        started("serve", label, *keeping, "--name-server", "off", first="serving"),
-        started("worker", label, "-n", "2", "--module", module, first="registered"),
-    ):
+    keeping = [] if kind == "memory" else ["--journal", folder / label, "--journal-policy", kind]
+    module = folder / "nothing.py"
+    module.write_text(MODULE)
+    with Stage(folder) as stage:
+        broker = stage.start_python("pyrotask", "serve", label, *keeping, "--name-server", "off", "--json")
+        wait_for_line(broker, b'"serving"')
+        workers = stage.start_python("pyrotask", "worker", label, "-n", 2, "--module", module, "--json")
+        wait_for_line(workers, b'"registered"')
         yield label
 
 

@@ -1,6 +1,6 @@
 """What it costs to be durable: commits, a task's life, recovery; and what SQLite would cost.
 
-    python benchmarks/journal.py [--folder .] [--commits 1000] [--lives 50000] [--waiting 1000000]
+    python -m benchmarks.journal [--folder .] [--commits 1000] [--lives 50000] [--waiting 1000000]
 
 The folder ought to be on the disk that matters. Ratios within one run count; the machine's own
 sync is printed for comparison. ``--profile`` shows where the flusher's and the caller's time go.

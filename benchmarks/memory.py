@@ -1,6 +1,6 @@
 """What waiting tasks take of the broker's memory and disk, and how long reading them again takes.
 
-    python benchmarks/memory.py [--folder .] [--waiting 1000000] [--bytes 8 10240] [--lives 1000000]
+    python -m benchmarks.memory [--folder .] [--waiting 1000000] [--bytes 8 10240] [--lives 1000000]
 
 Each figure is of a process of its own, which does what a broker does: an engine with a journal on
 disk, fed with submits of many tasks from values as they come from the wire. Resident size is what

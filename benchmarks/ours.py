@@ -94,13 +94,8 @@ map: Executor.map; shared data stored at the broker once, and kept by each worke
         return self._session.submit(function, *arguments).result()
 
     def submit_probes(self, array: Any, count: int) -> Iterable[Any]:
-        from pyrotask import payload
-        from pyrotask.remote.bulk_proxy import BulkProxy
-
         name = f"array {time.monotonic_ns()}"
-        encoded = payload.encode(array)
-        with BulkProxy(self.label) as broker:
-            broker.call("store_data", {name: [encoded.format, list(encoded.buffers)]})
+        self._session.store(name, self._session.encode(array))
         return self.submit("probe stored", [(number, self.label, name) for number in range(count)])
 
     def map_noop(self, numbers: range) -> Iterable[int]:

@@ -1,6 +1,6 @@
 """Calls per second of plain Pyro clients: our server beside a stock Pyro5 daemon.
 
-    python benchmarks/plain_calls.py [--seconds 2] [--proxies 1 2 16] [--profile]
+    python -m benchmarks.plain_calls [--seconds 2] [--proxies 1 2 16] [--profile]
 
 Both serve the same `TaskManager`, each in a process of its own. The clients are one process:
 each sends a call as soon as it has the answer to its last one, as a Pyro proxy does, with

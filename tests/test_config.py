@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 import warnings
@@ -256,6 +257,12 @@ def test_loading_creates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert not settings.runtime_dir.exists()
     assert not settings.key_file.parent.exists()
+
+
+def test_settings_can_be_handed_on_as_a_document(tmp_path: Path) -> None:
+    settings = Settings.load(max_crashes=7, journal=tmp_path, shutdown_timeout_s=math.inf)
+
+    assert Settings(**json.loads(json.dumps(settings.to_plain()))) == settings
 
 
 def test_settings_cannot_be_changed_later() -> None:

@@ -41,9 +41,11 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_no_example_escapes_by_another_name(page: Path) -> None:
-    assert not re.findall(
-        r"^ *(?:```|~~~) *(?:py|python3|Python|pycon)\b.*$", page.read_text(encoding="utf-8"), re.MULTILINE
-    )
+    text = page.read_text(encoding="utf-8")
+    fences = re.findall(r"^[ >]*(?:```|~~~).*$", text, re.MULTILINE)
+    assert {fence for fence in fences if "py" in fence.lower()} <= {"```python"}
+    skips = re.findall(r"^<!--- *skip:.*$", text, re.MULTILINE)
+    assert [skip for skip in skips if not re.search(r'next ".+"', skip)] == []
 
 
 def test_the_picture_of_a_tasks_life_shows_the_table_that_the_broker_goes_by() -> None:

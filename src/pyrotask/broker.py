@@ -158,6 +158,7 @@ class Broker:
         self.engine.watchdog.stop()
         self._run(lambda: self.engine.execute(lambda _m, _now: None))  # whatever was put off
         self.engine.journal.close()
+        self._run(self.engine.forget_who_is_told)
 
     def _reply(
         self, asking: _Asking, timeout: float | None, alive: Callable[[], bool] | None, *, says_why: bool

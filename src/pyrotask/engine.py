@@ -174,6 +174,11 @@ class Engine:
             self._on_broken.append(call)
         self._follow_up()
 
+    def forget_who_is_told(self) -> None:
+        """Drop those of `on_broken`: else they, and what they belong to, are kept for ever."""
+        with self._lock:
+            self._on_broken.clear()
+
     def _break_with(self, broken: BrokerBroken) -> None:
         def fail(_machine: Machine, _now: Nanoseconds) -> None:
             raise broken

@@ -9,8 +9,6 @@ own server does not come through here; it does the same requests in its event lo
 from __future__ import annotations
 
 import os
-import select
-import socket
 from collections.abc import Callable
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -19,14 +17,13 @@ import Pyro5.api
 from Pyro5.callcontext import current_context
 from Pyro5.serializers import serializers, serializers_by_id
 
-from pyrotask import reference
 from pyrotask.broker import Broker
 from pyrotask.clock import Clock
 from pyrotask.config import Settings
-from pyrotask.core.model import ConnectionId
 from pyrotask.errors import PyrotaskError
 from pyrotask.journal import Journal
-from pyrotask.reference import IN_PROCESS, Origin, Request
+from pyrotask.reference import IN_PROCESS, Origin, Request, calls
+from pyrotask.stock_connections import StockConnection
 from pyrotask.wire_errors import to_builtin
 
 M = TypeVar("M", bound=Callable[..., Any])
@@ -74,7 +71,7 @@ class TaskManager:
         broker: Broker | None = None,
     ) -> None:
         self.broker = broker or Broker(settings, clock=clock, journal=journal)
-        self._visitors: WeakKeyDictionary[Any, Visitor] = WeakKeyDictionary()
+        self._connections: WeakKeyDictionary[Any, StockConnection] = WeakKeyDictionary()
 
     _pyroInstancing = ("single", None)  # noqa: N815 - Pyro looks for it
     """For those who register the class and not an object: one manager, not one a connection."""
@@ -99,7 +96,7 @@ class TaskManager:
         process that keeps silent for four periods is lost: its tasks run again elsewhere.
         Process ids are 0, 1, 2, ...
         """
-        return cast("int", self._do(reference.registerProcess, watchdog_period, info))
+        return cast("int", self._do(calls.registerProcess, watchdog_period, info))
 
     @_exposed
     def unregisterProcess(self, process_id: int) -> None:
@@ -108,22 +105,22 @@ class TaskManager:
         Raises:
             UnknownProcess: it is not registered (any more).
         """
-        self._do(reference.unregisterProcess, process_id)
+        self._do(calls.unregisterProcess, process_id)
 
     @_exposed
     def ping(self, process_id: int) -> bool:
         """Tell that the process is still alive. False: it is not registered (any more)."""
-        return cast("bool", self._do(reference.ping, process_id))
+        return cast("bool", self._do(calls.ping, process_id))
 
     @_exposed
     def numberOfActiveProcesses(self) -> int:
         """How many processes are registered."""
-        return cast("int", self._do(reference.numberOfActiveProcesses))
+        return cast("int", self._do(calls.numberOfActiveProcesses))
 
     @_exposed
     def activeProcesses(self) -> list[int]:
         """The ids of the registered processes, in the order of registration."""
-        return cast("list[int]", self._do(reference.activeProcesses))
+        return cast("list[int]", self._do(calls.activeProcesses))
 
     @_exposed
     def activeProcessInfo(self, pid: int) -> str:
@@ -132,7 +129,7 @@ class TaskManager:
         Raises:
             UnknownProcess: it is not registered (any more).
         """
-        return cast("str", self._do(reference.activeProcessInfo, pid))
+        return cast("str", self._do(calls.activeProcessInfo, pid))
 
     # --- tasks --------------------------------------------------------------------------
 
@@ -143,14 +140,12 @@ class TaskManager:
         All three dictionaries hold a key for each tag that has a task; they were taken at
         one moment, so they add up.
         """
-        return cast(
-            "tuple[dict[str, int], dict[str, int], dict[str, int]]", self._do(reference.numberOfTasks)
-        )
+        return cast("tuple[dict[str, int], dict[str, int], dict[str, int]]", self._do(calls.numberOfTasks))
 
     @_exposed
     def explain(self) -> list[str]:
         """Why what waits waits: "3 tasks tagged sqrt wait; none of 4 workers has a handler for it"."""
-        return cast("list[str]", self._do(reference.explain))
+        return cast("list[str]", self._do(calls.explain))
 
     @_exposed
     def addTaskRequest(
@@ -179,7 +174,7 @@ class TaskManager:
             QueueFull: too many tasks wait.
         """
         options = {"priority": priority, "retries": retries, "time_limit": time_limit}
-        return cast("str", self._do(reference.addTaskRequest, tag, parameters, process_id, **options))
+        return cast("str", self._do(calls.addTaskRequest, tag, parameters, process_id, **options))
 
     @_exposed
     def getAnyTask(self, process_id: int | None = None, timeout: float | None = None) -> tuple[str, str, Any]:
@@ -194,14 +189,14 @@ class TaskManager:
             UnknownProcess: ``process_id`` is not registered (any more).
             TimeoutError: nothing came.
         """
-        return self._do(reference.getAnyTask, process_id, timeout)  # type: ignore[no-any-return]
+        return self._do(calls.getAnyTask, process_id, timeout)  # type: ignore[no-any-return]
 
     @_exposed
     def getTaskWithTag(
         self, tag: str, process_id: int | None = None, timeout: float | None = None
     ) -> tuple[str, Any]:
         """Wait for a task with that tag, and return its id and parameters. See `getAnyTask`."""
-        return self._do(reference.getTaskWithTag, tag, process_id, timeout)  # type: ignore[no-any-return]
+        return self._do(calls.getTaskWithTag, tag, process_id, timeout)  # type: ignore[no-any-return]
 
     @_exposed
     def storeResult(self, task_id: str, result: Any) -> None:
@@ -214,7 +209,7 @@ class TaskManager:
             UnknownTask: no such id was ever given out.
             NotHolder: the task was never handed out.
         """
-        self._do(reference.storeResult, task_id, result)
+        self._do(calls.storeResult, task_id, result)
 
     @_exposed
     def storeException(self, task_id: str, exception: Any, traceback: str) -> None:
@@ -226,7 +221,7 @@ class TaskManager:
             UnknownTask: no such id was ever given out.
             NotHolder: the task is not (any more) leased to the caller.
         """
-        self._do(reference.storeException, task_id, exception, traceback)
+        self._do(calls.storeException, task_id, exception, traceback)
 
     @_exposed
     def returnTask(self, task_id: str) -> None:
@@ -238,7 +233,7 @@ class TaskManager:
             UnknownTask: no such id was ever given out.
             NotHolder: the task is leased to somebody else.
         """
-        self._do(reference.returnTask, task_id)
+        self._do(calls.returnTask, task_id)
 
     @_exposed
     def getAnyResult(self, timeout: float | None = None) -> tuple[str, str, Any]:
@@ -251,19 +246,19 @@ class TaskManager:
             TaskManagerTermination: no more results will come.
             TimeoutError: nothing came.
         """
-        return self._do(reference.getAnyResult, timeout)  # type: ignore[no-any-return]
+        return self._do(calls.getAnyResult, timeout)  # type: ignore[no-any-return]
 
     @_exposed
     def getResultWithTag(self, tag: str, timeout: float | None = None) -> tuple[str, Any]:
         """Wait for a finished task with that tag; return its id and result. See `getAnyResult`."""
-        return self._do(reference.getResultWithTag, tag, timeout)  # type: ignore[no-any-return]
+        return self._do(calls.getResultWithTag, tag, timeout)  # type: ignore[no-any-return]
 
     # --- data and the end ----------------------------------------------------------------
 
     @_exposed
     def storeData(self, /, **kw: Any) -> None:
         """Store values under labels, for everybody; all of them become visible together."""
-        self._do(reference.storeData, **kw)
+        self._do(calls.storeData, **kw)
 
     @_exposed
     def retrieveData(self, label: str) -> Any:
@@ -272,7 +267,7 @@ class TaskManager:
         Raises:
             UnknownLabel: there is none. This call never waits for one.
         """
-        return self._do(reference.retrieveData, label)
+        return self._do(calls.retrieveData, label)
 
     @_exposed
     def deleteData(self, label: str) -> None:
@@ -281,7 +276,7 @@ class TaskManager:
         Raises:
             UnknownLabel: there is none.
         """
-        self._do(reference.deleteData, label)
+        self._do(calls.deleteData, label)
 
     @_exposed
     def terminate(self) -> None:
@@ -290,7 +285,7 @@ class TaskManager:
         Everybody who waits gets `TaskManagerTermination` at once, and nobody waits any more:
         what is there is still handed out and collected, results of running tasks are taken.
         """
-        self._do(reference.terminate)
+        self._do(calls.terminate)
 
     # --- doing it -----------------------------------------------------------------------
 
@@ -302,15 +297,17 @@ class TaskManager:
         if client is None:
             return self._serve(call(IN_PROCESS, *args, **kwargs), None)
         serializer = _NAMES[type(serializers_by_id[current_context.serializer_id])]
-        visitor = self._visitor(client)
+        connection = self._connection(client)
         try:
-            return self._serve(call(Origin(visitor.number, serializer), *args, **kwargs), visitor.is_there)
+            return self._serve(
+                call(Origin(connection.number, serializer), *args, **kwargs), connection.is_there
+            )
         except PyrotaskError as error:
             raise to_builtin(error, serializer) from error
         finally:
             # An answer counts as collected, and durably so, before it is sent: at most once.
             self.broker.call(lambda _m, _now: None)
-            visitor.leave_if_late()
+            connection.leave_if_late()
 
     def _serve(self, request: Request, alive: Callable[[], bool] | None) -> Any:
         if request.blocks:
@@ -320,58 +317,13 @@ class TaskManager:
             )
         return self.broker.call(lambda m, now: request.command(m, now, None), request.present)
 
-    def _visitor(self, client: Any) -> Visitor:
-        visitor = self._visitors.get(client)
-        if visitor is None:
-            visitor = self._visitors[client] = Visitor(self.broker, client.sock)
-            current_context.track_resource(visitor)
+    def _connection(self, client: Any) -> StockConnection:
+        connection = self._connections.get(client)
+        if connection is None:
+            connection = self._connections[client] = StockConnection(self.broker, client.sock)
+            current_context.track_resource(connection)
         # A oneway call has a thread of its own, and may come in after its connection has gone.
-        return Visitor(self.broker, client.sock) if visitor.is_closed else visitor
-
-
-class Visitor:
-    """A connection of a stock Pyro daemon. Pyro closes it with the connection, as its resource."""
-
-    def __init__(self, broker: Broker, sock: Any) -> None:
-        self._broker = broker
-        self._sock = sock
-        self.is_closed = False
-        self.number = cast("ConnectionId", broker.call(lambda m, _: m.connect()))
-
-    def is_there(self) -> bool:
-        """Whether the client still is. Looks at the socket, and takes nothing out of it."""
-        try:
-            return _is_open(self._sock)
-        except OSError:
-            return False
-
-    def leave_if_late(self) -> None:
-        """Close it after a call that came in when the connection had gone."""
-        if self._sock.fileno() < 0:
-            self.close()
-
-    def close(self) -> None:
-        """The connection is closed. Idempotent."""
-        self.is_closed = True
-        self._broker.call(lambda m, now: m.disconnect(now, self.number))
-
-
-def _is_open(sock: Any) -> bool:
-    if sock.fileno() < 0:
-        return False
-    if hasattr(select, "poll"):
-        gone = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
-        look = select.poll()
-        look.register(sock, select.POLLIN | gone)
-        seen = look.poll(0)
-        if not seen or seen[0][1] & gone:
-            return not seen
-    elif not select.select([sock], [], [], 0)[0]:
-        return True
-    try:
-        return bool(sock.recv(1, socket.MSG_PEEK))
-    except ValueError:  # TLS cannot peek
-        return True
+        return StockConnection(self.broker, client.sock) if connection.is_closed else connection
 
 
 _NAMES = {type(serializer): name for name, serializer in serializers.items()}

@@ -17,7 +17,7 @@ import pytest
 import pyrotask
 from pyrotask import Server, TaskManagerTermination
 from pyrotask.cli import main, status
-from pyrotask.cli.serve import greeting
+from pyrotask.cli.greeting import greeting
 from pyrotask.errors import BrokerBroken
 from pyrotask.remote.connection_file import ConnectionFile
 from tests.cli import commands

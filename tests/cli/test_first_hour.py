@@ -21,6 +21,7 @@ from pyrotask.errors import PayloadError
 from pyrotask.remote import versions
 from tests.cli import commands
 from tests.ports import free_port
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -237,12 +238,12 @@ def test_a_broker_of_another_version(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_worker_with_another_python_is_told_what_works_and_what_does_not() -> None:
     with (
         broker_of_others("platform.python_version = lambda: '3.99.1'"),
         commands.Running("worker", "pi", "-n", "1", "--module", "pyrotask.demo.analysis", "--json") as worker,
     ):
+        until(lambda: worker.told().endswith("\n"))
         worker.event("node registered")
         text = worker.told()
     assert text.count("\n") == 1

@@ -12,6 +12,7 @@ import pytest
 
 from pyrotask import Server
 from tests.cli import commands
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow  # real processes
 
@@ -159,5 +160,4 @@ def test_each_event_is_a_document(server: Server) -> None:
 
 def _wait_for(file: Path) -> None:
     """Until the task runs, and has written this."""
-    while not file.exists() or not file.read_text(encoding="utf-8"):
-        os.sched_yield()
+    until(lambda: file.exists() and file.read_text(encoding="utf-8"))

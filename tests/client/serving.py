@@ -98,8 +98,8 @@ class ThreadWorker(HandWorker):
                 results = [self._result(*task[:4]) for task in reply["tasks"]]
 
     def _result(self, task: int, tag: str, attempt: int, wire: list[Any]) -> list[Any]:
-        parameters = decode(Payload(wire[0], tuple(wire[1])))
         try:
+            parameters = decode(Payload(wire[0], tuple(wire[1])))
             value = encode(self._handlers[tag](*parameters))
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its answer
             failure = encode_error(error)

@@ -107,9 +107,41 @@ def test_without_room_the_loop_does_not_wait(
     run(story)
 
 
-def test_it_is_used_in_a_block_only() -> None:
-    with pytest.raises(RuntimeError, match="async with"):
+def test_it_must_be_connected() -> None:
+    with pytest.raises(RuntimeError, match=r"async with.*await client.connect\(\)"):
         AsyncClient("campaign").submit(tripled, 2)
+
+
+def test_it_is_connected_and_closed_without_a_block(server: Server, worker: FunctionWorker) -> None:
+    async def story() -> None:
+        client = await AsyncClient(server.address).connect()
+        waits = client.submit(tripled, 2)
+        assert await client.connect() is client
+        await client.close()
+        assert waits.done()
+        await client.close()
+        with pytest.raises(RuntimeError, match="not connected"):
+            client.submit(tripled, 2)
+        await client.connect()
+        assert await client.submit(tripled, 3) == 9
+        await client.close()
+
+    run(story)
+
+
+def test_a_close_that_is_cancelled_cancels_the_rest(server: Server) -> None:
+    async def story() -> None:
+        client = await AsyncClient(server.address).connect()
+        waits = client.submit(tripled, 2)
+        closing = asyncio.ensure_future(client.close())
+        await asyncio.sleep(0)  # it has begun
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await asyncio.wait([waits])
+        assert waits.cancelled()
+
+    run(story)
 
 
 async def _await(awaited: Awaitable[Any]) -> Any:

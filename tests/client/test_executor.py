@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import gc
+import logging
 import math
 import operator
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, as_completed, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    FIRST_EXCEPTION,
+    BrokenExecutor,
+    CancelledError,
+    as_completed,
+    wait,
+)
 from functools import partial
 from itertools import count
 from typing import Any, Self, cast
@@ -25,6 +33,7 @@ from pyrotask.worker import functions
 from pyrotask.worker.functions import Functions, fetcher
 from tests.client.serving import PATIENCE_S, HandWorker, ThreadWorker
 from tests.remote.serving import in_thread
+from tests.waiting import until
 
 
 def tripled(number: int) -> int:
@@ -170,7 +179,107 @@ def test_arguments_and_results_are_not_kept(executor: Executor, worker: Function
     value = weakref.ref(future)
     del future
     gc.collect()
-    assert value() is None
+    until(lambda: value() is None)  # the thread that brought the answer may still have it in hand
+
+
+def test_a_map_keeps_no_result_that_it_has_given_out(executor: Executor, worker: FunctionWorker) -> None:
+    for thing in executor.map(_new_thing, range(10), chunksize=5):
+        seen = weakref.ref(thing)
+        del thing
+        gc.collect()
+        assert seen() is None
+
+
+def test_thousands_of_futures_are_freed_when_they_are_dropped(
+    executor: Executor, worker: FunctionWorker
+) -> None:
+    futures = [executor.submit(tripled, number) for number in range(3000)]
+    seen = weakref.WeakSet(futures)
+    assert wait(futures, PATIENCE_S).not_done == set()
+    del futures[:2000]
+    gc.collect()
+    until(lambda: len(seen) == 1000)
+
+
+def test_futures_that_nobody_has_are_freed_when_they_are_done(
+    executor: Executor, worker: FunctionWorker
+) -> None:
+    seen = weakref.WeakSet(executor.submit(tripled, number) for number in range(1000))
+    assert executor._session.wait(PATIENCE_S)
+    until(lambda: not gc.collect() and not seen)
+
+
+# --- what cannot travel -----------------------------------------------------------------------------
+
+
+def test_an_argument_that_cannot_be_unpickled_is_an_error_of_its_call_only(
+    executor: Executor, worker: FunctionWorker
+) -> None:
+    assert "no way in" in str(executor.submit(tripled, NoWayIn()).exception(PATIENCE_S))
+    assert executor.submit(tripled, 2).result(PATIENCE_S) == 6
+
+
+def test_a_result_that_cannot_be_unpickled_is_an_error_of_its_call_only(
+    executor: Executor, worker: FunctionWorker
+) -> None:
+    assert "no way in" in str(executor.submit(NoWayIn).exception(PATIENCE_S))
+    assert executor.submit(tripled, 2).result(PATIENCE_S) == 6
+
+
+def test_an_exception_that_cannot_be_unpickled_is_told_by_another(
+    executor: Executor, worker: FunctionWorker
+) -> None:
+    error = executor.submit(_raise_what_cannot_be_made_again).exception(PATIENCE_S)
+    assert "needs more" in str(error)
+
+
+def test_one_item_of_a_map_that_cannot_be_pickled_is_raised_in_its_place(
+    executor: Executor, worker: FunctionWorker
+) -> None:
+    results = executor.map(repr, [1, threading.Lock()], chunksize=1)
+    assert next(results) == "1"
+    with pytest.raises(PayloadError):
+        next(results)
+
+
+# --- timeouts -----------------------------------------------------------------------------------------
+
+
+def test_who_waits_with_a_timeout_gets_back_what_is_done_by_then(
+    executor: Executor, by_hand: HandWorker
+) -> None:
+    done, waits = executor.submit(tripled, 1), executor.submit(tripled, 2)
+    by_hand.answer(by_hand.take(1)[0], 3)
+    assert done.result(PATIENCE_S) == 3
+    with pytest.raises(TimeoutError):
+        waits.result(0.01)
+    with pytest.raises(TimeoutError):
+        waits.exception(0.01)
+    assert wait([done, waits], 0.01) == ({done}, {waits})
+    assert wait([done, waits], return_when=FIRST_COMPLETED).done == {done}
+    completed = as_completed([done, waits], 0.01)
+    assert next(completed) is done
+    with pytest.raises(TimeoutError, match="1 \\(of 2\\) futures unfinished"):
+        next(completed)
+
+
+def test_who_waits_for_the_first_exception_gets_back_then(executor: Executor, by_hand: HandWorker) -> None:
+    fails, waits = executor.submit(tripled, 1), executor.submit(tripled, 2)
+    by_hand.fail(by_hand.take(1)[0], ValueError("no"))
+    assert wait([fails, waits], PATIENCE_S, return_when=FIRST_EXCEPTION) == ({fails}, {waits})
+
+
+def test_a_wait_names_calls_and_the_command_that_helps(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = Executor(server.address, settings=Settings(explain_after_s=0.1))
+    executor.submit(tripled, 1)
+    with caplog.at_level(logging.WARNING, "pyrotask.client"):
+        until(lambda: caplog.messages)
+    executor.leave()
+    assert caplog.messages == [
+        "1 call of an Executor waits; no worker is registered: `pyrotask worker clients` starts one"
+    ]
 
 
 # --- options ----------------------------------------------------------------------------------------
@@ -202,6 +311,24 @@ def test_a_key_with_another_call_is_a_conflict(server: Server, worker: FunctionW
         executor.with_options(key="k").submit(tripled, 1).result(PATIENCE_S)
         error = executor.with_options(key="k").submit(tripled, 2).exception(PATIENCE_S)
     assert isinstance(error, KeyConflict)
+
+
+def test_a_key_for_an_object_of_the_scripts_own_class_is_refused_at_once(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell: dict[str, Any] = {"__name__": "__main__"}
+    exec("class Point:\n def norm(self): return 1", cell)
+    point, keyed = cell["Point"](), executor.with_options(key="k")
+    for future in (
+        keyed.submit(repr, point),
+        keyed.submit(point.norm),
+        keyed.submit(partial(repr, [point])),
+        keyed.submit("sqrt", point),
+    ):
+        error = future.exception(PATIENCE_S)
+        assert isinstance(error, PayloadError)
+        assert "key 'k' has an object of a class that this script" in str(error)
+        assert "Put the class into a module" in str(error)
 
 
 # --- map --------------------------------------------------------------------------------------------
@@ -361,6 +488,58 @@ def test_a_named_executor_finds_what_its_earlier_life_has_left(
         assert [answer.result() for answer in monday.results(PATIENCE_S)] == [15]
 
 
+# --- dropped ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("initializer", [None, print])
+def test_one_that_is_dropped_is_freed_and_finishes_its_calls(
+    server: Server, by_hand: HandWorker, initializer: Callable[..., Any] | None
+) -> None:
+    executor = Executor(server.address, initializer=initializer)
+    seen = weakref.ref(executor)
+    futures = [executor.submit(tripled, number) for number in range(2)]
+    first, second = by_hand.take(1)[0], by_hand.take(1)[0]
+    del executor
+    gc.collect()
+    assert seen() is None
+
+    by_hand.answer(first, 0)
+    assert futures[0].result(PATIENCE_S) == 0
+    assert len(sessions(server)) == 1
+    by_hand.answer(second, 3)
+    assert futures[1].result(PATIENCE_S) == 3
+    until(lambda: not sessions(server))
+
+
+def test_one_that_is_dropped_unused_leaves(server: Server) -> None:
+    executor = Executor(server.address)
+    assert len(sessions(server)) == 1
+    del executor
+    gc.collect()
+    until(lambda: not sessions(server))
+
+
+def test_a_map_goes_on_without_its_executor(server: Server, worker: FunctionWorker) -> None:
+    results = Executor(server.address).map(tripled, range(100), chunksize=1, buffersize=10)
+    gc.collect()
+    assert list(results) == [3 * number for number in range(100)]
+
+
+def test_a_future_does_not_hold_what_is_shut_down(server: Server, worker: FunctionWorker) -> None:
+    executor = Executor(server.address)
+    future = executor.submit(tripled, 2)
+    executor.shutdown()
+    seen = weakref.ref(executor)
+    del executor
+    gc.collect()
+    assert seen() is None
+    assert future.result() == 6
+
+
+def sessions(server: Server) -> list[int]:
+    return cast("list[int]", server.task_manager.broker.call(lambda m, _: list(m.state.sessions)))
+
+
 # --- initializers -----------------------------------------------------------------------------------
 
 initialized: list[str] = []
@@ -383,6 +562,32 @@ def test_an_initializer_that_raises_breaks_the_executor(server: Server, worker: 
     with pytest.raises(BrokenExecutor, match="ZeroDivisionError"):
         executor.submit(tripled, 1)
     executor.shutdown()
+
+
+class NoWayIn:
+    def __reduce__(self) -> tuple[object, ...]:
+        return _refuse, ()
+
+
+class NeedsMore(Exception):
+    def __init__(self, what: str, more: str) -> None:
+        super().__init__(f"{what} needs {more}")
+
+
+class Thing:
+    pass
+
+
+def _refuse() -> None:
+    raise ValueError("no way in")
+
+
+def _raise_what_cannot_be_made_again() -> None:
+    raise NeedsMore("it", "more")
+
+
+def _new_thing(_: int) -> Thing:
+    return Thing()
 
 
 def _fails_at_first(number: int) -> int:

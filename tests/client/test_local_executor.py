@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -56,8 +60,17 @@ class DiesWhenUnpickled:
         return die, (signal.SIGKILL,)
 
 
-def test_calls_run_in_processes_of_their_own(executor: Executor) -> None:
-    pids = set(executor.map(sleep_and_tell, [0.2] * 4, chunksize=1))
+class DiesWhenPickled:
+    def __reduce__(self) -> tuple[object, ...]:
+        die(signal.SIGKILL)
+        return DiesWhenPickled, ()
+
+
+def test_calls_run_in_processes_of_their_own(executor: Executor, tmp_path: Path) -> None:
+    futures = [executor.submit(wait_for_a_file, tmp_path) for _ in range(2)]
+    until(lambda: len(list(tmp_path.iterdir())) == 2)
+    (tmp_path / "go").touch()
+    pids = {future.result(PATIENCE_S) for future in futures}
     assert len(pids) == 2
     assert os.getpid() not in pids
 
@@ -89,9 +102,16 @@ def test_an_argument_that_kills_its_worker_ends_alone(executor: Executor) -> Non
     assert executor.submit(abs, -1).result(PATIENCE_S) == 1
 
 
+def test_a_result_that_kills_its_worker_ends_alone(executor: Executor) -> None:
+    deadly = executor.with_options(max_crashes=1).submit(DiesWhenPickled)
+    assert isinstance(deadly.exception(PATIENCE_S), WorkerCrashed)
+    assert executor.submit(abs, -1).result(PATIENCE_S) == 1
+
+
 def test_a_running_call_is_cancelled_and_its_worker_is_free(executor: Executor, tmp_path: Path) -> None:
     futures = [executor.submit(touch_and_sleep, tmp_path / str(index), 600) for index in range(2)]
     until(lambda: len(list(tmp_path.iterdir())) == 2)
+    until(lambda: all(future.running() for future in futures))
     assert all(future.cancel() for future in futures)
     assert executor.submit(sleep_and_tell, 0).result(PATIENCE_S) > 0
 
@@ -101,10 +121,28 @@ def test_a_time_limit_ends_a_call(executor: Executor) -> None:
     assert isinstance(future.exception(PATIENCE_S), TimeLimitExceeded)
 
 
-def test_nothing_is_left_of_it(tmp_path: Path) -> None:
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+def test_nothing_is_left_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    processes = {child.pid for child in psutil.Process().children(recursive=True)}
+    threads = set(threading.enumerate())
     with Executor(max_workers=2) as executor:
         executor.submit(abs, 1).result(PATIENCE_S)
+        broker = weakref.ref(executor._keeper._team.broker)  # type: ignore[union-attr]
+    del executor
+    until(lambda: {child.pid for child in psutil.Process().children(recursive=True)} <= processes)
+    until(lambda: gc.collect() == 0 and broker() is None)
+    until(lambda: set(threading.enumerate()) <= threads)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_workers_of_one_that_is_dropped_finish_their_calls_and_end(tmp_path: Path) -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    executor = Executor(max_workers=1)
+    future = executor.submit(wait_for_a_file, tmp_path)
+    until(lambda: list(tmp_path.iterdir()))
+    del executor
+    (tmp_path / "go").touch()
+    assert future.result(PATIENCE_S)
     until(lambda: {child.pid for child in psutil.Process().children(recursive=True)} <= before)
 
 
@@ -133,6 +171,53 @@ executor.submit(slowly, "done").add_done_callback(lambda future: print(future.re
 
 def test_at_the_end_of_a_script_what_was_submitted_is_finished(tmp_path: Path) -> None:
     assert run(tmp_path, WITHOUT_SHUTDOWN) == "done\n"
+
+
+NOT_WAITED_FOR = (
+    WITHOUT_SHUTDOWN
+    + """
+import atexit
+
+def too_late():
+    try:
+        executor.submit(slowly, "more")
+    except RuntimeError as error:
+        print(error)
+
+atexit.register(too_late)
+executor.shutdown(wait=False)
+"""
+)
+
+
+def test_at_the_end_of_a_script_what_was_shut_down_in_the_background_is_finished(tmp_path: Path) -> None:
+    assert run(tmp_path, NOT_WAITED_FOR) == "done\ncannot schedule new futures after shutdown\n"
+
+
+DROPPED = WITHOUT_SHUTDOWN + "del executor\n"
+
+
+def test_at_the_end_of_a_script_the_calls_of_one_that_was_dropped_are_finished(tmp_path: Path) -> None:
+    assert run(tmp_path, DROPPED) == "done\n"
+
+
+TOO_LATE = (
+    WITHOUT_SHUTDOWN
+    + """
+import atexit
+
+@atexit.register
+def too_late():
+    try:
+        executor.submit(slowly, "more")
+    except RuntimeError as error:
+        print(error)
+"""
+)
+
+
+def test_after_the_end_of_a_script_nothing_is_taken(tmp_path: Path) -> None:
+    assert run(tmp_path, TOO_LATE) == "done\ncannot schedule new futures after shutdown\n"
 
 
 FORKED = """

@@ -458,7 +458,9 @@ def test_a_reader_is_told_why_it_waits(server: Server, caplog: pytest.LogCapture
         until(lambda: caplog.messages)
         session.close()
         assert isinstance(reading(), SessionExpired)
-    assert caplog.messages == ["1 task tagged power waits; no worker is registered"]
+    assert caplog.messages == [
+        "1 task tagged power waits; no worker is registered: `pyrotask worker clients` starts one"
+    ]
 
 
 def test_a_wait_explains_itself(server: Server, caplog: pytest.LogCaptureFixture) -> None:
@@ -467,4 +469,6 @@ def test_a_wait_explains_itself(server: Server, caplog: pytest.LogCaptureFixture
         with caplog.at_level(logging.WARNING, "pyrotask.client"):
             until(lambda: caplog.messages)
         session.close()
-    assert caplog.messages == ["1 task tagged sqrt waits; no worker is registered"]
+    assert caplog.messages == [
+        "1 task tagged sqrt waits; no worker is registered: `pyrotask worker clients` starts one"
+    ]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pyrotask.core.explain import explain
 from pyrotask.core.machine import Machine
 from pyrotask.core.model import SECOND, Kind, Limits, ProcessId
 from tests.core.world import VALUE
@@ -139,3 +140,52 @@ def cost_of_a_node(others: int) -> int:
 
 def test_a_node_costs_the_same_however_many_processes_and_tasks_there_are() -> None:
     assert cost_of_a_node(MANY) <= 1.1 * cost_of_a_node(FEW)
+
+
+def cost_of_explaining(scheduled: int) -> int:
+    machine = machine_with()
+    source = machine.submit(0, "a", VALUE).reply
+    for number in range(scheduled):
+        if number % 2:
+            machine.submit(0, "a", VALUE, inputs=[source])  # type: ignore[list-item]
+        else:
+            machine.submit(0, "a", VALUE, due_at=SECOND * (1 + number))
+    return lines(lambda: explain(machine, 0))
+
+
+def test_to_explain_why_tasks_wait_costs_the_same_however_many_are_scheduled() -> None:
+    assert cost_of_explaining(2 * MANY) <= 1.1 * cost_of_explaining(MANY)
+
+
+def cost_of_looking_for_what_did_not_arrive(handed_out: int) -> int:
+    machine = machine_with()
+    session, connection = machine.sessions.open(0, "mine").reply, machine.connect()
+    worker = machine.register(0).reply
+    for _ in range(handed_out):
+        machine.submit(0, "a", VALUE, session=session)  # type: ignore[arg-type]
+        (lease,) = machine.lease(0, process=worker).reply  # type: ignore[arg-type,misc]
+        machine.succeed(0, lease.task, VALUE)  # type: ignore[has-type]
+    machine.sessions.collect(0, session, count=handed_out, connection=connection)  # type: ignore[arg-type]
+    return lines(
+        lambda: machine.sessions.collect(0, session, count=1, received=handed_out, connection=connection)  # type: ignore[arg-type]
+    )
+
+
+def test_to_collect_costs_the_same_however_much_was_received_and_not_taken_over() -> None:
+    many, few = (cost_of_looking_for_what_did_not_arrive(number) for number in (MANY, FEW))
+    assert many <= 1.1 * few
+
+
+def cost_of_a_lease(views: int) -> int:
+    """Lines of a lease that is followed by others, where so many other choices of tags were asked for."""
+    machine = machine_with()
+    for number in range(views):
+        machine.lease(0, tags=frozenset({"a", f"tag{number}"}))
+    for _ in range(3):
+        machine.submit(0, "a", VALUE)
+    machine.lease(0, tags=frozenset({"a"}))
+    return lines(lambda: machine.lease(0, tags=frozenset({"a"})))
+
+
+def test_a_lease_costs_the_same_however_many_other_choices_were_asked_for() -> None:
+    assert cost_of_a_lease(MANY) <= 1.1 * cost_of_a_lease(FEW)

@@ -62,3 +62,14 @@ def test_setting_instants_again_and_again_takes_no_more_room() -> None:
 
     assert len(deadlines._heap) < 100
     assert deadlines.next_at() == 1
+
+
+def test_the_next_of_a_kind_are_told_earliest_first() -> None:
+    deadlines = Deadlines()
+    for number in (5, 3, 8, 1, 9, 2):
+        deadlines.set(Key(Due.TASK, number), number)
+        deadlines.set(Key(Due.WANT, number), number)
+    deadlines.clear(Key(Due.TASK, 2))
+    assert list(deadlines.soonest(Due.TASK, 100)) == [(number, number) for number in (1, 3, 5, 8, 9)]
+    assert list(deadlines.soonest(Due.TASK, 6)) == [(1, 1), (3, 3)]
+    assert list(Deadlines().soonest(Due.TASK, 1)) == []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pyrotask.core.explain import Explanation, Reason, explain
-from pyrotask.core.model import SECOND, Kind
-from tests.core.world import OBJECT, World
+from pyrotask.core.explain import MOST_LOOKED_AT, Explanation, Reason, explain
+from pyrotask.core.model import SECOND, Kind, Options, RetryPolicy
+from tests.core.world import OBJECT, VALUE, World
 
 
 def explained(world: World) -> list[Explanation]:
@@ -49,6 +49,17 @@ def test_nobody_is_there_to_run_it() -> None:
 
     assert explained(world) == [Explanation(Reason.NO_WORKER, "sqrt", 3, 0)]
     assert sentences(world) == ["3 tasks tagged sqrt wait; no worker is registered"]
+
+
+def test_what_executors_submit_is_named_as_their_users_know_it() -> None:
+    world = World()
+    submit(world, 1, "pyrotask.call")
+    submit(world, 3, "pyrotask.map")
+
+    assert sentences(world) == [
+        "1 call of an Executor waits; no worker is registered",
+        "3 chunks of Executors' maps wait; no worker is registered",
+    ]
 
 
 def test_a_master_is_no_worker() -> None:
@@ -168,3 +179,53 @@ def test_tasks_wait_for_the_values_of_others() -> None:
     world.submit("y", inputs=[source])
 
     assert sentences(world) == ["1 task tagged y waits for the values of other tasks, which are unfinished"]
+
+
+def test_when_the_next_task_of_a_tag_is_due_is_told_where_that_is_near() -> None:
+    world = World()
+    for number in range(MOST_LOOKED_AT):
+        world.machine.submit(world.now, "x", VALUE, due_at=world.now + number * SECOND + SECOND)
+    world.submit("y", due_at=world.now + 3600 * SECOND)
+
+    assert sentences(world) == [
+        "1000 tasks tagged x wait for their time: the next is due in 1.0 s",
+        "1 task tagged y waits for its time",
+    ]
+
+
+def test_a_task_that_is_not_due_and_needs_values_too_waits_for_these() -> None:
+    world = World()
+    world.submit("y", inputs=[world.submit("x")], due_at=world.now + SECOND)
+
+    assert [each.reason for each in explained(world)] == [Reason.NO_WORKER, Reason.INPUTS]
+
+
+def test_a_task_that_is_due_again_after_a_failure_waits_for_its_time() -> None:
+    world = World()
+    task = world.submit("x", options=Options(retry=RetryPolicy(retries=1, jitter=0)))
+    world.fail(world.take())
+    assert [each.reason for each in explained(world)] == [Reason.NOT_DUE]
+    world.cancel(task)
+    assert explained(world) == []
+
+
+def test_nobody_waits_for_our_own_workers_that_are_out_of_reach() -> None:
+    world = World()
+    connections = [world.connect() for _ in range(2)]
+    for connection in connections:
+        world.register(kind=Kind.WORKER, connection=connection)
+    submit(world, 1, "x")
+    world.disconnect(connections[0])
+    assert sentences(world) == ["1 task tagged x waits: the only worker that has a handler is busy"]
+    world.disconnect(connections[1])
+    assert sentences(world) == ["1 task tagged x waits; no worker is registered"]
+
+
+def test_a_worker_that_is_out_of_reach_and_runs_a_task_may_come_back() -> None:
+    world = World()
+    connection = world.connect()
+    process = world.register(kind=Kind.WORKER, connection=connection)
+    submit(world, 2, "x")
+    world.take(process=process, connection=connection)
+    world.disconnect(connection)
+    assert sentences(world) == ["1 task tagged x waits: the only worker that has a handler is busy"]

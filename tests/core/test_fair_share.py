@@ -44,9 +44,15 @@ def test_only_tasks_that_the_process_can_run_are_shared() -> None:
     assert world.machine.fair_share(frozenset({"tag3", "tag4", "unknown"}), 64) == 10
 
 
-def test_where_there_are_very_many_tags_all_is_given_that_was_asked_for() -> None:
-    world = world_of(waiting=MAX_COUNTED + 100, processes=10, tags=MAX_COUNTED + 100)
-    assert world.machine.fair_share(None, 64) == 64
+def test_who_can_run_very_many_tags_is_given_all_that_was_asked_for() -> None:
+    number = MAX_COUNTED + 100
+    world = world_of(waiting=number, processes=10, tags=number)
+    assert world.machine.fair_share(frozenset(f"tag{k}" for k in range(number)), 64) == 64
+
+
+def test_all_that_waits_is_counted_for_who_can_run_any_tag() -> None:
+    world = world_of(waiting=MAX_COUNTED + 100, processes=100, tags=MAX_COUNTED + 100)
+    assert world.machine.fair_share(None, 64) == 4
 
 
 def test_what_a_supervisor_gives_back_is_first_in_line_in_its_old_order() -> None:

@@ -54,6 +54,11 @@ def forget_head(machine: Machine) -> None:
         view._heap.clear()
 
 
+def late_deadline(machine: Machine) -> None:
+    machine.register(0, period_ns=5)
+    machine.deadlines.set(Key(Due.PROCESS, 1), 99)
+
+
 DEFECTS: dict[str, Callable[[Machine], object]] = {
     "its number": set_task(WAITS, "number", TaskNumber(99)),
     "known": lambda m: setattr(m.state, "next_task", 2),
@@ -83,6 +88,9 @@ DEFECTS: dict[str, Callable[[Machine], object]] = {
     "deadlines": lambda m: m.deadlines.clear(Key(Due.TASK, SCHEDULED)),
     "deadlines: found": lambda m: m.deadlines.clear(Key(Due.TIME_LIMIT, RUNS)),
     "deadlines of leases": lambda m: m.deadlines.set(Key(Due.LEASE, RUNS), 5),
+    "deadlines of processes that are gone": lambda m: m.deadlines.set(Key(Due.PROCESS, 99), 5),
+    "deadline of process 1": late_deadline,
+    "scheduled": lambda m: m.state._scheduled.clear(),
     "deadlines of wants": lambda m: m.deadlines.set(Key(Due.WANT, 99), 5),
     "next deadline": lambda m: m.deadlines._heap.clear(),
     "parked requests of process": lambda m: m.presence.processes[SLAVE].parked.clear(),

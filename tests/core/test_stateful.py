@@ -235,9 +235,12 @@ class AnyStory(RuleBasedStateMachine):
         process=st.none() | processes,
         connection=st.none() | connections,
         plain_only=st.booleans(),
+        count=st.integers(1, 3),
         timeout_s=st.none() | st.integers(0, 10),
     )
-    def ask(self, tags: Any, process: Any, connection: Any, plain_only: bool, timeout_s: Any) -> Any:
+    def ask(
+        self, tags: Any, process: Any, connection: Any, plain_only: bool, count: int, timeout_s: Any
+    ) -> Any:
         timeout_at = None if timeout_s is None else self.world.now + timeout_s * SECOND
         reply = self.do(
             self.machine.lease,
@@ -246,10 +249,15 @@ class AnyStory(RuleBasedStateMachine):
             process=process,
             connection=connection,
             plain_only=plain_only,
+            count=count,
             caller=self.caller(True),
             timeout_at=timeout_at,
         )
         return reply.want if isinstance(reply, Parked) else multiple()
+
+    @rule(tag=TAGS, took_ns=st.sampled_from([SECOND // 10**6, SECOND]))
+    def measure(self, tag: str, took_ns: int) -> None:
+        self.machine.paces.note(tag, 1, took_ns)
 
     @rule(want=wants)
     def withdraw(self, want: Any) -> None:

@@ -528,3 +528,15 @@ def test_process_0_is_a_process() -> None:
     world.take(process=process)
 
     assert list(world.machine.state.processes[process].tasks) == [task]
+
+
+def test_the_time_of_a_process_begins_anew_with_each_sign_of_life_however_many_there_are() -> None:
+    world = World()
+    process = world.register(1, connection=world.connect())
+    for _ in range(30):
+        world.pass_time(0.01)
+        assert world.machine.ping(world.now, process)
+    world.pass_time(4, ns=-1)
+    assert world.is_registered(process)
+    world.pass_time(ns=1)
+    assert not world.is_registered(process)

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -92,7 +92,8 @@ def started(command: Sequence[object], folder: Path, **env: str) -> Iterator[Run
     finally:
         below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         for one in below:
-            one.kill()
+            with suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                one.kill()
         process.kill()
         process.wait()
         running._reader.join(LONG_S)

@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from pyrotask.errors import TaskRaisedException, UnknownLabel, WorkerCrashed
 from pyrotask.masterslave import GlobalStateValue, MasterProcess
 from pyrotask.remote.connection_file import ConnectionFile
 from tests.cable import Cable
-from tests.masterslave.running import Running, script
+from tests.masterslave.running import LONG_S, Running, script
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -63,6 +63,12 @@ class Slave(SlaveProcess):
     def do_sleep(self, seconds):
         print("sleeping", flush=True)
         time.sleep(seconds)
+        return os.getpid()
+
+    def do_wait_for(self, path):
+        print("waiting", flush=True)
+        while not os.path.exists(path):
+            time.sleep(0.01)
         return os.getpid()
 
     def do_hold_the_gil(self, seconds):
@@ -175,7 +181,8 @@ def test_slaves_end_when_the_master_shuts_down(make_master: MakeMaster, tmp_path
         assert running.end() == 0
     assert running.output == "ended\n"
     assert companions
-    assert not any(one.is_running() for one in companions)
+    _, alive = psutil.wait_procs(companions, timeout=LONG_S)
+    assert not alive
 
 
 def test_a_slave_that_is_told_enough_ends_and_hands_in_what_it_has(
@@ -201,8 +208,8 @@ def test_a_slave_that_is_told_to_end_gives_its_task_back(
         running.wait_for("sleeping")
         running.send(number)
         assert running.end() in {code, -number}
-        assert master.task_manager.numberOfTasks()[0] == {"sleep": 1}
-        assert master.task_manager.numberOfActiveProcesses() == 1
+        until(lambda: master.task_manager.numberOfTasks()[0] == {"sleep": 1})
+        until(lambda: master.task_manager.numberOfActiveProcesses() == 1)
         trouble = first_task(master).trouble or Trouble()
         assert (trouble.crashes, trouble.losses) == (0, 0)
 
@@ -360,12 +367,13 @@ def test_a_task_that_holds_the_gil_does_not_silence_its_slave(
 def test_a_stopped_slave_loses_its_task_and_can_go_on(make_master: MakeMaster, tmp_path: Path) -> None:
     master = make_master()
     with slave_of(master, tmp_path, 0.2) as running:
-        master.requestTask("sleep", 0.3)
-        running.wait_for("sleeping")
+        master.requestTask("wait_for", str(tmp_path / "go on"))
+        running.wait_for("waiting")
         running.send(signal.SIGSTOP)
-        until(lambda: master.task_manager.numberOfTasks()[0] == {"sleep": 1})
+        until(lambda: master.task_manager.numberOfTasks()[0] == {"wait_for": 1})
         running.send(signal.SIGCONT)
-        assert master.retrieveResult("sleep")[2] == running.pid
+        (tmp_path / "go on").touch()
+        assert master.retrieveResult("wait_for")[2] == running.pid
         assert ask(master, "add", 2) == 2
 
 
@@ -432,7 +440,8 @@ def test_a_process_that_the_slave_has_forked_does_not_hide_its_death(
             until(lambda: master.task_manager.numberOfTasks()[0] == {"fork": 1})
         finally:
             for child in children:
-                child.kill()
+                with suppress(psutil.NoSuchProcess):  # its companion ends by itself
+                    child.kill()
 
 
 def test_a_master_that_dies_takes_its_waiting_slaves_with_it(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def kernel_running() -> Iterator[Kernel]:
         loop = asyncio.new_event_loop()
         try:
             client.create_kernel_manager()
+            manager: Any = client.km
+            manager.shutdown_wait_time = CELL_S  # it is killed when it takes longer than that to end
             loop.run_until_complete(client.async_start_new_kernel())
             loop.run_until_complete(client.async_start_new_kernel_client())
             try:

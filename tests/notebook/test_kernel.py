@@ -97,6 +97,18 @@ def test_a_restart_ends_the_workers_at_work(kernel: Kernel, now: bool) -> None:
     assert kernel.run("'executor' in globals()") == "False"
 
 
+def test_the_cell_that_makes_an_executor_can_be_run_again(kernel: Kernel) -> None:
+    kernel.run("executor.submit(pow, 2, 3).result()")
+    workers = kernel.process.children(recursive=True)
+    assert workers
+
+    kernel.run("executor = Executor(max_workers=1)")
+
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert alive == []
+    assert kernel.run("executor.submit(pow, 2, 4).result()") == "16"
+
+
 def test_a_restart_leaves_no_file_behind(kernel: Kernel, tmp_path: Path) -> None:
     kernel.run("import time\nfuture = executor.submit(time.sleep, 1000)")
     assert folders_of_executors(tmp_path)
@@ -131,6 +143,14 @@ def test_results_can_be_awaited_in_the_running_loop(kernel: Kernel) -> None:
         "    print(await asyncio.gather(*(client.submit(pow, 2, n) for n in range(4))))\n"
     )
     assert seen == "[1, 2, 4, 8]\n"
+
+
+def test_an_async_client_spans_several_cells(kernel: Kernel) -> None:
+    kernel.run("from pyrotask import AsyncClient\nclient = await AsyncClient(max_workers=1).connect()")
+    kernel.run("future = client.submit(pow, 2, 10)")
+    assert kernel.run("await future") == "1024"
+    assert kernel.run("[each async for each in client.map(abs, range(-3, 0))]") == "[3, 2, 1]"
+    kernel.run("await client.close()")
 
 
 def test_a_cell_that_ends_with_an_executor_or_a_future_says_what_it_is(kernel: Kernel) -> None:

@@ -151,7 +151,8 @@ def _let_it_happen(deaths: Deaths, master: Master, worker: Running, seconds: flo
     print(
         f"{deaths.number} deaths; {master.submitted} tasks, {len(answered)} answers, {master.lost} lost on "
         f"the wire, {master.broken_calls} calls broken; work went on after "
-        f"{sum(master.pauses_s) / max(1, len(master.pauses_s)):.2f} s, at most {max(master.pauses_s):.2f} s"
+        f"{sum(master.pauses_s) / max(1, len(master.pauses_s)):.2f} s, "
+        f"at most {max(master.pauses_s, default=0.0):.2f} s"
     )
     assert answered == sorted(set(answered))
     assert master.submitted == len(answered) + master.lost

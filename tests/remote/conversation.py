@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import msgpack
 from Pyro5 import protocol
 
+from pyrotask.config import Settings
 from pyrotask.remote import bulk
 from tests.remote.serving import RawClient, serving
 
@@ -96,6 +97,7 @@ BEGINNING: Sequence[Said] = [
 
 NEWS: Mapping[int, Sequence[Said]] = {
     2: [
+        ("other worker", "share", [1, 0, b"of no segment   "]),
         ("client", "submit", [1, 6, 5, [["sqrt", VALUE, {"key": "a"}], ["sqrt", VALUE], ["sqrt", VALUE]]]),
         ("worker", "exchange", [0, [], ["sqrt"], 1, 0]),
         ("supervisor", "beat", [0, [0, 8]]),
@@ -112,6 +114,7 @@ NEWS: Mapping[int, Sequence[Said]] = {
         ("worker", "exchange", [0, [], ["sqrt"], 1, 0]),
         ("supervisor", "give_back", [0, [[6, 1], [7, 1]]]),
         ("client", "tasks", [{"keys": ["a"]}]),
+        ("worker", "exchange", [0, [], None, 0, 0, [["sqrt", 3, 0.25]]]),
     ],
 }
 """What each version after the first has added."""
@@ -153,7 +156,8 @@ class Exchange(NamedTuple):
 def record(version: int) -> Iterator[Exchange]:
     """Tell the story to a new broker."""
     greeting = {"pyrotask": "0.1.0", "wire": version, "nonce": "00" * 32}
-    with serving("kept") as server, ExitStack() as stack:
+    # Shared memory is named by numbers of this machine.
+    with serving("kept", settings=Settings(arena_bytes=0)) as server, ExitStack() as stack:
         clients: dict[str, RawClient] = {}
         for who, method, args in story(version):
             if who not in clients:

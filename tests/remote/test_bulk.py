@@ -10,7 +10,7 @@ import pytest
 from pyrotask.clock import ManualClock
 from pyrotask.core.leases import MOST_BYTES
 from pyrotask.core.machine import Machine
-from pyrotask.core.model import Cause, Options, Payload, State, TaskNumber
+from pyrotask.core.model import Cause, NewTask, Options, Payload, State, TaskNumber
 from pyrotask.engine import Engine
 from pyrotask.errors import (
     BrokerBroken,
@@ -88,6 +88,25 @@ def test_an_exchange_hands_out_no_more_than_a_fair_part_of_what_waits(
         submit(engine)
     seen = [len(client.call("exchange", who, [], None, 64, 0)["tasks"]) for who in (worker, other) * 3]
     assert seen == [5, 3, 1, 1, 0, 0]
+
+
+def test_those_who_wait_sleep_on_while_one_is_given_tasks_that_were_measured_to_be_short(
+    client: Client, engine: Engine, worker: int
+) -> None:
+    client.call("exchange", worker, [], None, 0, 0, [["sqrt", 5, 0.0001]])
+    other = client.call("register_worker", None, None, "there", ["sqrt"])
+    first, second = (client.call("exchange", who, [], None, 64, 10.0) for who in (worker, other))
+    task = NewTask("sqrt", Payload("plain", (b"\x09",)))
+    engine.execute(lambda m, now: m.submit_many(now, [task] * 5))
+    assert (len(first.reply["tasks"]), second.replies) == (5, [])
+
+
+@pytest.mark.parametrize(
+    "ran", [0, {}, ["sqrt"], [["sqrt", 1]], [["sqrt", 0, 1.0]], [["sqrt", 1, -1.0]], [[7, 1, 1.0]]]
+)
+def test_a_measurement_that_is_none_is_refused(client: Client, worker: int, ran: object) -> None:
+    with pytest.raises((TypeError, ValueError), match="ran|measurement"):
+        client.call("exchange", worker, [], None, 0, 0, ran)
 
 
 def test_a_fair_part_is_of_the_tasks_that_the_worker_can_run(

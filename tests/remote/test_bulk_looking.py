@@ -35,6 +35,15 @@ def test_a_task_that_is_gone_cannot_be_explained(client: Client) -> None:
         client.call("explain", 9)
 
 
+def test_of_a_number_that_a_restart_may_have_skipped_it_is_not_said_that_there_was_a_task(
+    client: Client, engine: Engine
+) -> None:
+    state = engine.machine.state
+    state.first_task = state.next_task = 10_000  # as a restart does
+    with pytest.raises(UnknownTask, match="or never given out, since a restart"):
+        client.call("explain", 9)
+
+
 def test_answers_can_be_looked_at_and_are_still_collected(
     client: Client,
     session: int,

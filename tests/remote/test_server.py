@@ -339,9 +339,9 @@ def test_a_silent_process_is_lost_after_four_periods(server: Server) -> None:
 
 def test_a_process_is_not_lost_for_the_silence_of_its_parked_request(server: Server) -> None:
     with RawClient(server) as client:
-        process = client.answer("registerProcess", 0.05)
+        process = client.answer("registerProcess", 0.25)
         client.call("getAnyTask", process)
-        threading.Event().wait(0.5)
+        threading.Event().wait(1.5)  # four periods are 1 s
         task = server.task_manager.addTaskRequest("t", 1)
         assert client.receive()[1] == (task, "t", 1)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pyrotask.errors import (
     Refused,
-    TaskManagerTermination,
     TaskRaisedException,
     UnknownSession,
     UnknownTask,
 )
-from tests.simulation.loop import Actor, Story
+from tests.simulation.client import Client
+from tests.simulation.loop import Story
 from tests.simulation.witness import LawBrokenError
 from tests.simulation.work import Work, some_options, some_work, unpacked
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KEYS = ("k", "l")
 
 
-class SessionMaster(Actor):
+class SessionMaster(Client):
     """A client of our own: numbered calls, and answers that it takes over explicitly.
 
     What a real one would keep in a file survives its death: its calls, what they were answered,
@@ -31,9 +31,7 @@ class SessionMaster(Actor):
     """
 
     def __init__(self, world: World, name: str, tasks: int, tags: tuple[str, ...]) -> None:
-        super().__init__(world.loop)
-        self.world = world
-        self.name = name
+        super().__init__(world, name)
         self._tags = tags
         self._left = [some_work(world.loop, f"{name}-{k}") for k in range(tasks)]
         self._keys_left = [key for key in KEYS if world.loop.chance(0.3)]
@@ -292,13 +290,11 @@ class SessionMaster(Actor):
                 self.is_done = True
 
 
-class PlainMaster(Actor):
+class PlainMaster(Client):
     """A greedy master that speaks the reference API over a plain proxy: it takes whatever comes."""
 
     def __init__(self, world: World, name: str, tasks: int, tags: tuple[str, ...]) -> None:
-        super().__init__(world.loop)
-        self.world = world
-        self.name = name
+        super().__init__(world, name)
         self._tags = tags
         self._left = [some_work(world.loop, f"{name}-{k}") for k in range(tasks)]
         self._is_submitting = False
@@ -308,29 +304,18 @@ class PlainMaster(Actor):
 
     def start(self) -> None:
         """Begin."""
-        self.live(self._story_of_it())
+        self.live(self.stay_connected(self._act))
 
     @property
     def has_submitted(self) -> bool:
         """Whether all it has to do is to collect."""
         return not self._left and not self._is_submitting
 
-    def _story_of_it(self) -> Story:
-        link: Link | None = None
-        while True:
-            try:
-                if link is None:
-                    link = yield self.world.network.connect()
-                assert link is not None
-                if self._left and self.loop.chance(0.5):
-                    yield from self._submit(link)
-                else:
-                    yield from self._collect(link)
-            except ConnectionError:
-                link = None
-                yield self.loop.between(0.01, 0.3)
-            except TaskManagerTermination:
-                return
+    def _act(self, link: Link) -> Story:
+        if self._left and self.loop.chance(0.5):
+            yield from self._submit(link)
+        else:
+            yield from self._collect(link)
 
     def _submit(self, link: Link) -> Story:
         work = self._left.pop()  # once only: it cannot tell what became of it

@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pyrotask.errors import NotHolder, TaskManagerTermination, UnknownProcess
+from tests.simulation.client import Client
 from tests.simulation.loop import Actor, Story
 from tests.simulation.work import Work, packed, unpacked
 
@@ -18,13 +19,11 @@ PERIOD_S = 1.0
 """What supervisors and slaves promise."""
 
 
-class Supervisor(Actor):
+class Supervisor(Client):
     """A node: it beats for its children, and reports how they end."""
 
     def __init__(self, world: World, name: str, children: int) -> None:
-        super().__init__(world.loop)
-        self.world = world
-        self.name = name
+        super().__init__(world, name)
         self.node: int | None = None
         self.reports: deque[tuple[Any, ...]] = deque()
         self.children = [Child(self, f"{name}.{k}") for k in range(children)]
@@ -32,35 +31,27 @@ class Supervisor(Actor):
 
     def start(self) -> None:
         """Begin, and start the children."""
-        self.live(self._beat_and_report())
+        self.live(self.stay_connected(self._beat_or_report, longest_pause_s=0.2))
         for child in self.children:
             child.start()
 
-    def _beat_and_report(self) -> Story:
-        link: Link | None = None
-        while True:
-            try:
-                if link is None:
-                    link = yield self.world.network.connect()
-                assert link is not None
-                if self.node is None:
-                    self._registrations += 1
-                    node = yield link.call("register_node", PERIOD_S, self.name)
-                    self.world.witness.saw("node", node, (self.name, self._registrations))
-                    self.node = node
-                if self.reports:
-                    yield from self._report(link)
-                elif self.loop.chance(0.2):
-                    self._recall()
-                else:
-                    alive = [c.process for c in self.children if c.process is not None and c.is_heard]
-                    yield link.call("beat", self.node, alive)
-                    yield PERIOD_S / 2
-            except UnknownProcess:
-                self.node = None
-            except ConnectionError:
-                link = None
-                yield self.loop.between(0.01, 0.2)
+    def _beat_or_report(self, link: Link) -> Story:
+        try:
+            if self.node is None:
+                self._registrations += 1
+                node = yield link.call("register_node", PERIOD_S, self.name)
+                self.world.witness.saw("node", node, (self.name, self._registrations))
+                self.node = node
+            if self.reports:
+                yield from self._report(link)
+            elif self.loop.chance(0.2):
+                self._recall()
+            else:
+                alive = [c.process for c in self.children if c.process is not None and c.is_heard]
+                yield link.call("beat", self.node, alive)
+                yield PERIOD_S / 2
+        except UnknownProcess:
+            self.node = None
 
     def _report(self, link: Link) -> Story:
         with contextlib.suppress(UnknownProcess, NotHolder):  # it is known
@@ -81,14 +72,12 @@ class Supervisor(Actor):
         self.loop.after(self.loop.between(0.01, 0.2), child.start)
 
 
-class Child(Actor):
+class Child(Client):
     """A child process: it leases, runs, and hands in."""
 
     def __init__(self, supervisor: Supervisor, name: str) -> None:
-        super().__init__(supervisor.loop)
-        self.world = supervisor.world
+        super().__init__(supervisor.world, name)
         self.supervisor = supervisor
-        self.name = name
         self._prefetch = self.loop.random.randint(1, 4)
         self._registrations = 0
         self._link: Link | None = None
@@ -197,7 +186,10 @@ class Child(Actor):
         results, recalled = list(self._results), list(self._recalled)
         patience_s = 0 if results or self._queue else self.loop.random.choice((0, 0.5, 2.0))
         room = self._prefetch - len(self._queue)
-        reply = yield self._link.call("exchange", self.process, results + recalled, None, room, patience_s)
+        ran = [[tag, 1, 1e-6 if self.world.tasks_seem_short else 1.0] for tag in ("a", "b")]
+        reply = yield self._link.call(
+            "exchange", self.process, results + recalled, None, room, patience_s, ran
+        )
         self._results.clear()
         self._recalled = [one for one in self._recalled if one not in recalled]
         refused = {task for task, _ in reply["refused"]}
@@ -238,13 +230,11 @@ class Child(Actor):
             self._results.append([number, attempt, "value", packed(work.name)])
 
 
-class PlainSlave(Actor):
+class PlainSlave(Client):
     """A slave that speaks the reference API over a plain proxy, and pings over another."""
 
     def __init__(self, world: World, name: str) -> None:
-        super().__init__(world.loop)
-        self.world = world
-        self.name = name
+        super().__init__(world, name)
         self.process: int | None = None
         self._registrations = 0
         self._running: str | None = None
@@ -255,8 +245,8 @@ class PlainSlave(Actor):
         """A new process."""
         if not self.is_alive:
             self.process = None
-            self.live(self._work())
-            self._heart.live(self._ping())
+            self.live(self.stay_connected(self._work, connected=self._links.append))
+            self._heart.live(self.stay_connected(self._ping, connected=self._links.append))
 
     def die(self) -> None:
         """Be killed."""
@@ -286,30 +276,21 @@ class PlainSlave(Actor):
         if self._running is not None:
             self.world.witness.deaths[self._running] += 1
 
-    def _work(self) -> Story:
-        link: Link | None = None
-        while True:
-            try:
-                if link is None:
-                    link = yield self.world.network.connect()
-                    assert link is not None
-                    self._links.append(link)
-                if self.process is None:
-                    self._registrations += 1
-                    process = yield link.plain("registerProcess", PERIOD_S, self.name)
-                    self.world.witness.saw("process", process, (self.name, self._registrations))
-                    self.process = process
-                yield from self._serve(link)
-            except (TimeoutError, NotHolder):
-                continue
-            except UnknownProcess:
-                self.process = None
-            except ConnectionError:
-                self.count_death()
-                link = None
-                yield self.loop.between(0.01, 0.3)
-            except TaskManagerTermination:
-                return
+    def _work(self, link: Link) -> Story:
+        try:
+            if self.process is None:
+                self._registrations += 1
+                process = yield link.plain("registerProcess", PERIOD_S, self.name)
+                self.world.witness.saw("process", process, (self.name, self._registrations))
+                self.process = process
+            yield from self._serve(link)
+        except (TimeoutError, NotHolder):
+            pass
+        except UnknownProcess:
+            self.process = None
+        except ConnectionError:
+            self.count_death()
+            raise
 
     def _serve(self, link: Link) -> Story:
         task_id, tag, work = yield link.plain("getAnyTask", self.process, 1.0)
@@ -326,17 +307,7 @@ class PlainSlave(Actor):
             yield link.plain("storeResult", task_id, name)
         self._running = None
 
-    def _ping(self) -> Story:
-        link: Link | None = None
-        while True:
-            try:
-                if link is None:
-                    link = yield self.world.network.connect()
-                    assert link is not None
-                    self._links.append(link)
-                if self.process is not None:
-                    yield link.plain("ping", self.process)
-                yield PERIOD_S / 2
-            except ConnectionError:
-                link = None
-                yield self.loop.between(0.01, 0.3)
+    def _ping(self, link: Link) -> Story:
+        if self.process is not None:
+            yield link.plain("ping", self.process)
+        yield PERIOD_S / 2

@@ -84,6 +84,8 @@ class World:
             Supervisor(self, f"node{k}", random.randint(1, 2)) for k in range(random.choice((1, 1, 2)))
         ]
         self._slaves = [PlainSlave(self, f"slave{k}") for k in range(random.choice((0, 0, 1)))]
+        self.tasks_seem_short = loop.chance(0.5)
+        """What workers say about how long tasks took, which decides how many go out together."""
         self._actors: list[SessionMaster | PlainMaster | Supervisor | PlainSlave] = [
             *self._masters, *self._plain, *self._nodes, *self._slaves
         ]  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 
 from pyrotask.taskmanager import TaskManager
 from tests.taskmanager.houses import (
+    PATIENCE_S,
     REMOTE,
     House,
     RemoteHouse,
@@ -78,7 +79,7 @@ def test_the_task_of_a_killed_process_is_at_the_front_again(hasty: RemoteHouse) 
     tm = hasty.client()
     for _ in range(2):
         tm.addTaskRequest("t", None)
-    client = Client(hasty, "registerProcess", "0.2", "--", "getAnyTask", "0")
+    client = Client(hasty, "registerProcess", "0.5", "--", "getAnyTask", "0")
     for line in ("calling", "got 0", "calling", "got"):
         client.says(line)
     client.kill()
@@ -87,15 +88,15 @@ def test_the_task_of_a_killed_process_is_at_the_front_again(hasty: RemoteHouse) 
     assert tm.getAnyTask()[0] == "t_0"
 
 
-def test_a_killed_client_that_waited_never_gets_a_task(hasty: RemoteHouse) -> None:
-    tm = hasty.client()
-    client = Client(hasty, "getAnyTask")
+def test_a_killed_client_that_waited_never_gets_a_task(remote: RemoteHouse) -> None:
+    tm = remote.client()
+    client = Client(remote, "getAnyTask")
     client.says("calling")
-    eventually(lambda: parked(hasty) == 1)
+    eventually(lambda: parked(remote) == 1)
     client.kill()
     tm.addTaskRequest("t", None)
-    # Not after the grace of a lease: it was never handed out.
-    assert tm.getAnyTask(timeout=GRACE_S / 2)[0] == "t_0"
+    # Not after the grace of a lease, half a minute: it was never handed out.
+    assert tm.getAnyTask(timeout=PATIENCE_S)[0] == "t_0"
 
 
 def test_the_next_in_line_gets_the_task_that_a_killed_client_would_have_got(hasty: RemoteHouse) -> None:
@@ -176,10 +177,10 @@ def test_a_slave_that_opens_a_proxy_per_call_keeps_its_task(remote: RemoteHouse)
         with Pyro5.api.Proxy(remote.uri) as proxy:
             return getattr(proxy, method)(*args)
 
-    process = call("registerProcess", 0.2)
+    process = call("registerProcess", 0.5)
     assert call("getAnyTask", process)[0] == "t_0"
-    for _ in range(12):  # longer than four periods
-        time.sleep(0.1)
+    for _ in range(10):  # longer than four periods
+        time.sleep(0.25)
         assert call("ping", process) is True
     call("storeResult", "t_0", "kept")
     assert tm.getAnyResult()[2] == "kept"

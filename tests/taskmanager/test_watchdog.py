@@ -1,4 +1,4 @@
-"""The watchdog in real time: periods of 0.2 s, real standstills, and what it costs."""
+"""The watchdog in real time: periods of 0.3 s, real standstills, and what it costs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # real processes, and real silences
 
-PERIOD_S = 0.2
+PERIOD_S = 0.3
+"""Four of them are longer than a busy machine keeps a thread waiting."""
 SERVE = Path(__file__).parent / "scripts" / "serve_stock.py"
 
 
@@ -173,8 +174,8 @@ def test_pings_cost_no_judgements(local: House) -> None:
         engine.tick()
 
     engine.watchdog.judge_through(judge)
-    process = tm.registerProcess(0.1)
-    until = time.monotonic() + 1.0
+    process = tm.registerProcess(PERIOD_S)
+    until = time.monotonic() + 5 * PERIOD_S
     while time.monotonic() < until:
         tm.ping(process)
     assert judgements == []

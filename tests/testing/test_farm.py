@@ -12,6 +12,7 @@ from pyrotask import Executor, Session, TaskRaisedException, connect
 from pyrotask.errors import HandlerError, TaskManagerTermination
 from pyrotask.testing import Farm
 from tests.testing import handlers_of_a_user
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -107,6 +108,7 @@ def test_whoever_waits_at_the_end_is_told() -> None:
 
     waiting = threading.Thread(target=wait)
     waiting.start()
+    until(lambda: farm.task_manager.broker.engine.execute(lambda m, _: len(m.result_wants)).reply)
     farm.close()
     waiting.join(30)
     assert told == [TaskManagerTermination]

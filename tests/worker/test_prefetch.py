@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pyrotask.core.model import NewTask
 from pyrotask.errors import TaskRaisedException
+from pyrotask.payload import encode_plain
 from tests.worker.nodes import PATIENCE_S, Broker, Node, Rendezvous
 
 pytestmark = pytest.mark.slow  # real processes
@@ -39,6 +41,20 @@ def test_long_tasks_behind_short_ones_run_at_once_on_idle_workers(
     with Node(broker.address, tasks) as one, Node(broker.address, tasks, count=2) as others:
         one.wait_until_ready()
         others.wait_until_ready()
+        meetings = [rendezvous.meet() for _ in range(3)]  # none is let go before all have come
+        assert len({meeting.pid for meeting in meetings}) == 3
+
+
+def test_tasks_that_are_longer_than_others_of_their_tag_were_run_at_once_on_idle_workers(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    for _ in range(SHORT):
+        broker.manager.addTaskRequest("meet_if", (0,))
+    with Node(broker.address, tasks, count=3) as node:
+        node.wait_until_ready()
+        assert [broker.result() for _ in range(SHORT)] == [0] * SHORT
+        long = [NewTask("meet_if", encode_plain((rendezvous.port,)))] * 3
+        broker.manager.broker.call(lambda m, now: m.submit_many(now, long))
         meetings = [rendezvous.meet() for _ in range(3)]  # none is let go before all have come
         assert len({meeting.pid for meeting in meetings}) == 3
 

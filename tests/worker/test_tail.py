@@ -66,3 +66,14 @@ def test_it_reads_on_when_nobody_listens() -> None:
     tail.settle(30.0)
     os.close(nobody)
     assert tail.text == "one\ntwo"
+
+
+def test_what_others_hold_open_is_waited_for_no_longer_than_it_is_silent() -> None:
+    reading, writing = os.pipe()
+    with Path(os.devnull).open("wb") as nowhere:
+        tail = Tail(os.fdopen(reading, "rb", buffering=0), nowhere.fileno())
+        os.write(writing, b"last words\n")
+        tail.settle(0.05)
+        assert tail.text == "last words"
+        os.close(writing)
+        tail.settle(30.0)

@@ -21,7 +21,7 @@ AHEAD = 1_000
 
 
 class AsyncClient:
-    """Calls functions and handlers in worker processes; for ``async with`` in a running event loop.
+    """Calls functions and handlers in worker processes, and has the results awaited in a running event loop.
 
     ::
 
@@ -31,7 +31,8 @@ class AsyncClient:
                 ...
 
     Leaving the block waits for what was submitted; with an exception (a cancellation, say) the rest
-    is cancelled. For one loop; the arguments are those of `Executor`.
+    is cancelled. Where no block can span it, as over the cells of a notebook, there are `connect` and
+    `close`. For one loop; the arguments are those of `Executor`.
     """
 
     def __init__(
@@ -43,19 +44,43 @@ class AsyncClient:
         settings: Settings | None = None,
     ) -> None:
         self._make = partial(Executor, where, max_workers=max_workers, name=name, settings=settings)
+        self._connecting = asyncio.Lock()
         self._executor: Executor | None = None
 
-    async def __aenter__(self) -> Self:
-        """Connect. Raises as `Executor` does."""
-        self._executor = await asyncio.to_thread(self._make)
+    async def connect(self) -> Self:
+        """Connect, if it is not connected; returns the client: ``client = await AsyncClient().connect()``.
+
+        Raises as `Executor` does.
+        """
+        async with self._connecting:
+            if self._executor is None:
+                self._executor = await asyncio.to_thread(self._make)
         return self
+
+    async def close(self) -> None:
+        """Wait for what was submitted, and disconnect. Idempotent; then it can `connect` again.
+
+        Cancelled while it waits, it cancels the rest.
+        """
+        executor, self._executor = self._executor, None
+        if executor is None:
+            return
+        try:
+            await asyncio.to_thread(executor.shutdown)
+        except asyncio.CancelledError:
+            executor.cancel_all()
+            raise
+
+    async def __aenter__(self) -> Self:
+        """`connect`."""
+        return await self.connect()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._open.cancel_all()
-        await asyncio.to_thread(self._open.shutdown)
+        if kind is not None and self._executor is not None:
+            self._executor.cancel_all()
+        await self.close()
 
     def submit(self, fn: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
         """Have ``fn``, a function or the tag of a handler, called by a worker; await the result.
@@ -103,7 +128,8 @@ class AsyncClient:
     def _open(self) -> Executor:
         if self._executor is None:
             raise RuntimeError(
-                "the client is not connected: use it in `async with AsyncClient(...) as client:`"
+                "the client is not connected: use it in `async with AsyncClient(...) as client:`, or "
+                "`await client.connect()` first"
             )
         return self._executor
 

@@ -7,6 +7,7 @@ the next call: until then it comes again after a broken connection.
 from __future__ import annotations
 
 import logging
+import shlex
 from typing import TYPE_CHECKING
 
 from pyrotask.client.ledger import deliveries_of, settle
@@ -32,6 +33,9 @@ LATE_S = 30.0
 
 AT_ONCE = 2_000
 """Answers in one reply: more would hold up everybody else at the broker."""
+
+NO_WORKER = "no worker is registered"
+"""The end of the sentence with which the broker says so."""
 
 UNFINISHED = ["scheduled", "waiting", "running"]
 
@@ -110,7 +114,11 @@ class Collector:
 
     def _explain(self) -> None:
         """Say why it takes so long, if that is not simply because the workers are at work."""
-        words = frozenset(self._link.call("status")["explanations"])
+        status = self._link.call("status")
+        words = frozenset(status["explanations"])
+        # A broker of our own has no label, and its workers are on their way.
+        hint = f": `pyrotask worker {shlex.quote(status['label'])}` starts one" if status["label"] else ""
         for sentence in sorted(words - self._last_words):
-            log.log(logging.INFO if sentence.endswith("busy") else logging.WARNING, "%s", sentence)
+            helps = hint if sentence.endswith(NO_WORKER) else ""
+            log.log(logging.INFO if sentence.endswith("busy") else logging.WARNING, "%s%s", sentence, helps)
         self._last_words = words

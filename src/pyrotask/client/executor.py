@@ -12,14 +12,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pyrotask import payload
 from pyrotask.client.callables import Callables
-from pyrotask.client.cell import in_notebook
 from pyrotask.client.future import TaskFuture
+from pyrotask.client.identity import check_repeatable
+from pyrotask.client.keeper import Keeper
 from pyrotask.client.local import LocalTeam
 from pyrotask.client.mapping import Mapping
 from pyrotask.client.progress import total_of, with_progress
@@ -49,7 +50,8 @@ class Executor(concurrent.futures.Executor):
     All that ``concurrent.futures`` promises holds, and: a worker that dies costs nothing but time
     (its call runs again elsewhere, `Settings.max_crashes` times at most); a running call can be
     cancelled; exceptions have the remote traceback as their cause. Calls may run more than once,
-    when a worker or machine is lost; answers come once.
+    when a worker or machine is lost; answers come once. One that the program drops, or has not shut
+    down at its end, finishes what was submitted, and then frees what it has.
 
     Thread-safe. Not for a child made by ``os.fork``.
 
@@ -86,42 +88,34 @@ class Executor(concurrent.futures.Executor):
             raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
         if initializer is not None and not callable(initializer):
             raise TypeError(f"the initializer must be callable, not {initializer!r}")
-        self._alive: list[Executor] = []
-        """Ourselves, until all is freed: so that it is done at the interpreter's end, if nobody has."""
-        _before_exit(self._alive)
         chosen = settings or Settings.load()
         self._workers = None if where is not None else max_workers or os.cpu_count() or 1
-        self._team = None if self._workers is None else LocalTeam(self._workers, chosen)
-        if self._team is not None:
-            where, chosen = self._team.address, self._team.settings
+        team = None if self._workers is None else LocalTeam(self._workers, chosen)
+        if team is not None:
+            where, chosen = team.address, team.settings
         assert where is not None
         try:
-            self._session = Session(
-                where, name, chosen, broker=None if self._team is None else self._team.broker
-            )
+            self._session = Session(where, name, chosen, broker=None if team is None else team.broker)
         except BaseException:
-            if self._team is not None:
-                self._team.close()
+            if team is not None:
+                team.close()
             raise
+        self._keeper = Keeper(self._session, team)
         self._has_initializer = initializer is not None
         self._callables = Callables()
         self._lock = threading.Lock()
         self._stored: set[str] = set()
-        self._is_shut_down = False
-        self._broken: str | None = None
         try:
             self._set_up = self._stored_set_up(initializer, initargs)
         except BaseException:
-            self._end()
+            self._keeper.close()
             raise
-        if self._team is not None:
-            self._team.watch(self._lost_team)
-        self._alive.append(self)
+        self._keeper.end_with(self)
 
     def __repr__(self) -> str:
         own = f"with {self._workers} own worker{'' if self._workers == 1 else 's'}"
         what = own if self._workers else f"at {self._session.where}"
-        state = "shut down" if self._is_shut_down else f"{len(self._session.pending)} pending"
+        state = "shut down" if self._keeper.is_shut_down else f"{len(self._session.pending)} pending"
         return f"<pyrotask.Executor {what}: {state}>"
 
     # --- calls --------------------------------------------------------------------------------------
@@ -190,7 +184,7 @@ class Executor(concurrent.futures.Executor):
 
     def results(self, timeout_s: float | None = None) -> Iterator[Answer]:
         """The answers of the named session's earlier life; see `Session.results`."""
-        return self._session.results(timeout_s)
+        yield from self._session.results(timeout_s)  # as long as that goes on, this is not freed
 
     @property
     def has_room(self) -> bool:
@@ -210,13 +204,13 @@ class Executor(concurrent.futures.Executor):
         if self._session.is_of_a_parent:
             return  # a forked child has nothing to free
         with self._lock:
-            is_first, self._is_shut_down = not self._is_shut_down, True
+            is_first, self._keeper.is_shut_down = not self._keeper.is_shut_down, True
         if cancel_futures:
             self._session.withdraw()
-        if is_first and not wait:
-            threading.Thread(target=self._end, name="pyrotask-shutdown").start()
-        elif wait:
-            self._end()
+        if wait:
+            self._keeper.finish()
+        elif is_first:
+            self._keeper.finish_later()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -233,18 +227,8 @@ class Executor(concurrent.futures.Executor):
 
     def leave(self) -> None:
         """`shutdown`, without waiting for calls: they are cancelled, or go on if the session has a name."""
-        self._is_shut_down = True
-        self._close()
-
-    def _end(self) -> None:
-        self._session.wait()
-        self._close()
-
-    def _close(self) -> None:
-        self._session.close()
-        if self._team is not None:
-            self._team.close()
-        self._alive.clear()
+        self._keeper.is_shut_down = True
+        self._keeper.close()
 
     # --- inside -----------------------------------------------------------------------------------------
 
@@ -258,9 +242,9 @@ class Executor(concurrent.futures.Executor):
             if isinstance(fn, str):
                 if kwargs:
                     raise TypeError(f"the handler of tag {fn!r} takes positional arguments only")
-                return self._submitted(fn, payload.encode(args), said)
-            label = self._stored_label(fn, is_keyed="key" in said)
-            future = self._submitted(CALL, payload.encode((self._set_up, label, args, kwargs)), said)
+                return self._submitted(fn, self._session.encode(args), said)
+            label = self._stored_label(fn, said.get("key"))
+            future = self._submitted(CALL, self._session.encode((self._set_up, label, args, kwargs)), said)
             future.called = getattr(fn, "__qualname__", None) or type(fn).__qualname__
             return future
         except PayloadError as error:
@@ -280,13 +264,13 @@ class Executor(concurrent.futures.Executor):
         self._check_open()
         if "key" in options:
             raise TypeError("a key names one call: use submit for it")
-        label = self._stored_label(fn, is_keyed=False)
+        label = self._stored_label(fn, None)
         are_tuples = len(iterables) != 1
         raises = bool(options.get("retries"))  # else the broker would see nothing to retry
 
         def submit_chunk(items: list[Any]) -> TaskFuture:
             try:
-                value = payload.encode((self._set_up, label, items, are_tuples, raises))
+                value = self._session.encode((self._set_up, label, items, are_tuples, raises))
                 return self._submitted(MAP, value, options)
             except PayloadError as error:
                 return _failed(MAP, error)
@@ -308,38 +292,30 @@ class Executor(concurrent.futures.Executor):
         except PyrotaskError as error:
             raise BrokenExecutor(str(error)) from error
         if self._has_initializer:
-            future.add_done_callback(self._look_at_set_up)
+            future.add_done_callback(partial(_look_at_set_up, self._keeper))
         return future
 
-    def _look_at_set_up(self, future: concurrent.futures.Future[Any]) -> None:
-        error = None if future.cancelled() else future.exception()
-        if isinstance(error, InitializerFailed) and self._broken is None:
-            self._broken = str(error)
-            self._session.abort(BrokenExecutor(str(error)))
-
-    def _lost_team(self, error: BaseException) -> None:
-        """Our workers have given up."""
-        self._broken = str(error)
-        self._session.abort(BrokenExecutor(str(error)))
-
     def _check_open(self) -> None:
-        if self._broken is not None:
-            raise BrokenExecutor(self._broken)
-        if self._is_shut_down:
+        if self._keeper.broken is not None:
+            raise BrokenExecutor(self._keeper.broken)
+        if self._keeper.is_shut_down:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
-    def _stored_label(self, function: Function, *, is_keyed: bool) -> str:
+    def _stored_label(self, function: Function, key: str | None) -> str:
         """Where the worker finds it: with a key it is stored for all sessions, else for ours."""
         if not callable(function):
             raise TypeError(f"a function is needed, or the tag of a handler, not {function!r}")
-        identity = self._callables.identity(function) if is_keyed else None
-        return self._store(self._callables.packed(function), identity, for_good=is_keyed)
+        packed = self._callables.packed(function)
+        identity = None if key is None else self._callables.identity(function)
+        if key is not None and identity is None:
+            check_repeatable(key, packed)
+        return self._store(packed, identity, for_good=key is not None)
 
     def _stored_set_up(self, initializer: Function | None, initargs: tuple[Any, ...]) -> str | None:
-        path = _own_path() if self._team is not None else []
+        path = [] if self._workers is None else _own_path()
         if initializer is None and not path:
             return None
-        return self._store(packed_set_up(initializer, initargs, path), for_good=self._team is None)
+        return self._store(packed_set_up(initializer, initargs, path), for_good=self._workers is None)
 
     def _store(self, packed: Payload, identity: str | None = None, *, for_good: bool) -> str:
         label = label_of(packed, None if for_good else self._session.number, identity)
@@ -395,24 +371,12 @@ def _failed(tag: str, error: BaseException) -> TaskFuture:
     return future
 
 
+def _look_at_set_up(keeper: Keeper, future: concurrent.futures.Future[Any]) -> None:
+    error = None if future.cancelled() else future.exception()
+    if isinstance(error, InitializerFailed):
+        keeper.break_with(str(error))
+
+
 def _own_path() -> list[str]:
     """Where this program finds modules: its script's folder among them."""
     return [str(Path(place).absolute()) for place in sys.path]
-
-
-def _before_exit(executors: list[Executor]) -> None:
-    """Have them shut down, and their calls done, before the interpreter ends.
-
-    Whoever stops or restarts a notebook's kernel does not want its calls done. Jupyter would wait for
-    some seconds, and then kill it.
-    """
-
-    def shut_down() -> None:
-        for executor in executors.copy():
-            if in_notebook():
-                executor.leave()
-            else:
-                executor.shutdown()
-
-    # Exit handlers proper come too late: by then no thread can be started any more.
-    threading._register_atexit(shut_down)  # type: ignore[attr-defined]  # noqa: SLF001

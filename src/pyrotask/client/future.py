@@ -10,18 +10,21 @@ _CANCELLED = "CANCELLED"
 
 
 class Owner(Protocol):
-    """Who is to know when a future is cancelled."""
+    """Who is to know when a future is cancelled, and knows whether it runs."""
 
     def cancelled(self, future: TaskFuture) -> object:
         """It was, just now."""
+
+    def is_running(self, task: int) -> bool:
+        """Whether a worker has the task of this number."""
 
 
 class TaskFuture(Future[Any]):
     """The answer of a task, some day.
 
     All that the standard library does with futures works: ``wait``, ``as_completed``, callbacks
-    (which run in a thread of the session: be quick there). It stays pending while the task
-    waits and while it runs.
+    (which run in a thread of the session: be quick there). Other than there, a call that runs can
+    be cancelled, and one whose worker is lost waits again.
 
     Attributes:
         tag, key: as submitted.
@@ -67,6 +70,18 @@ class TaskFuture(Future[Any]):
         if is_first and owner is not None:
             owner.cancelled(self)
         return True
+
+    def running(self) -> bool:
+        """Whether a worker has the task, to run it now or next.
+
+        The broker is asked, at most ten times a second for a thousand futures: so it is true a moment
+        late, and False for a broker that does not answer. Blocks for one question and its answer, some
+        seconds at the very most.
+        """
+        owner, task = self._owner, self.task
+        if owner is None or task is None or self.done():
+            return False
+        return owner.is_running(task) and not self.done()
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         """Give it its answer. Nothing happens if it was cancelled."""

@@ -14,7 +14,11 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from pyrotask import payload
+from pyrotask.core.model import Payload
 from pyrotask.errors import PayloadError
+
+_BY_VALUE = b"_make_skeleton_"
+"""Stands in the pickle of each class that travels by value: the name of what makes it, in cloudpickle."""
 
 UNTOLD = frozenset(
     {"__dict__", "__weakref__", "__module__", "__doc__", "__firstlineno__", "__static_attributes__"}
@@ -40,6 +44,21 @@ def identity_of(function: Callable[..., Any]) -> str | None:
             else:
                 digest.update(_told(part))
     return digest.hexdigest()[:32]
+
+
+def check_repeatable(key: str, value: Payload) -> None:
+    """Return if a script that is run again can give this value once more, so that its key is known again.
+
+    Raises:
+        PayloadError: it has a class of the script itself in it, which gets another name in each run.
+    """
+    if any(_BY_VALUE in buffer for buffer in map(bytes, value.read()[:1])):
+        raise PayloadError(
+            f"the call with key {key!r} has an object of a class that this script or notebook defines: such "
+            "a class is another one in each run, so the key would conflict when the script is run again. Put "
+            "the class into a module of its own and import it, or pass what the object is made of (numbers, "
+            "texts, tuples, dicts, arrays)"
+        )
 
 
 def _parts(one: FunctionType | type) -> Iterator[object]:

@@ -11,6 +11,7 @@ import logging
 import threading
 from typing import Any
 
+from pyrotask.arena import Arena
 from pyrotask.config import Settings
 from pyrotask.errors import (
     AuthenticationFailed,
@@ -38,16 +39,19 @@ class Link:
         where: the broker's label or address.
         settings: how long to look for it, and with which key.
         lineage: None: connect now, to the broker that is there; else the first call connects, to this one.
+        arena: for what goes this way; see `BulkProxy`.
 
     Raises:
         ConnectError: there is no broker now, or it does not let us in.
     """
 
-    def __init__(self, where: str, settings: Settings, lineage: str | None = None) -> None:
+    def __init__(
+        self, where: str, settings: Settings, lineage: str | None = None, arena: Arena | None = None
+    ) -> None:
         self._where = where
         self._settings = settings
         self._stop = threading.Event()
-        self._proxy = BulkProxy(where, settings, connect=lineage is None)
+        self._proxy = BulkProxy(where, settings, connect=lineage is None, arena=arena)
         self._proxy.warn_of_python()
         self.lineage = lineage or self._proxy.lineage
 
@@ -84,7 +88,7 @@ class Link:
         try:
             return self._proxy.call(method, *args, timeout_s=timeout_s)
         except ConnectError:
-            self._proxy.connect()
+            self._proxy.connect(timeout_s)
             self._check_lineage()
             return self._proxy.call(method, *args, timeout_s=timeout_s)
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from pyrotask.broker import Broker
+from pyrotask.client.own_folder import OwnFolder
 from pyrotask.config import Settings
 from pyrotask.errors import PyrotaskError
 from pyrotask.remote.server import Server
@@ -29,9 +27,8 @@ class LocalTeam:
     """
 
     def __init__(self, workers: int, settings: Settings) -> None:
-        # Not a TemporaryDirectory: that would be removed at the end of a forked child, too.
-        self._folder = Path(tempfile.mkdtemp(prefix="pyrotask-"))
-        key_file = self._folder / "key"
+        self._folder = OwnFolder()
+        key_file = self._folder.path / "key"
         # Other users of this machine can connect to the port, and must not have us run their code.
         self.settings = replace(settings, key_file=key_file, journal=None)
         self._server = Server(
@@ -48,7 +45,7 @@ class LocalTeam:
             self._supervisor.start()
         except BaseException:
             self._server.stop()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
             raise
 
     @property
@@ -73,4 +70,4 @@ class LocalTeam:
         with contextlib.suppress(PyrotaskError):  # `watch` has told it
             self._supervisor.wait()
         self._server.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()

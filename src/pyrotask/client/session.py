@@ -14,10 +14,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pyrotask import payload
+from pyrotask.arena import Arena
 from pyrotask.client.collector import Collector
 from pyrotask.client.future import TaskFuture
+from pyrotask.client.identity import check_repeatable
 from pyrotask.client.ledger import Delivery
 from pyrotask.client.link import Link
+from pyrotask.client.looking import Looking
 from pyrotask.client.near import NearLink
 from pyrotask.client.outcomes import decoded
 from pyrotask.client.sender import Sender
@@ -39,6 +42,10 @@ GOODBYE_S = 2.0
 
 ENVELOPE_BYTES = 64
 """About what a task has in a submit besides its payload."""
+
+
+HERE = b"this process"
+"""What an arena serves whose broker is here: that hands out references to it, as to those of its clients."""
 
 
 class Answer(NamedTuple):
@@ -97,7 +104,10 @@ class Session:
         self._settings = settings or Settings.load()
         self._state = State(self._settings)
         self._broker = broker
-        self._link = self._new_link()
+        self._arena = Arena(self._settings.arena_bytes)
+        if broker is not None:
+            self._arena.serve(HERE)
+        self._link = self._new_link(arena=self._arena)
         try:
             called = name or f"{socket.gethostname()}, process {os.getpid()}, {uuid.uuid4()}"
             self._session = int(self._link.call("open_session", called))
@@ -105,6 +115,8 @@ class Session:
             self._link.close()
             raise
         self._collecting = self._new_link(self._link.lineage)
+        self._looking = Looking(lambda: self._new_link(self._link.lineage), self._session)
+        self._state.looking = self._looking
         self._pid = os.getpid()
         self._starting = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -190,7 +202,7 @@ class Session:
             max_losses: how many may be lost with it.
 
         Raises:
-            PayloadError: a parameter cannot travel; or it is larger than a message may be.
+            PayloadError: a parameter cannot travel, or not with a key; or it is larger than a message may be.
             KeyConflict: the key is in use here with another tag or other parameters.
             SessionExpired, ConnectError, TaskManagerTermination: the session is over.
         """
@@ -209,7 +221,17 @@ class Session:
             "max_losses": max_losses,
         }
         said = {name: value for name, value in options.items() if value is not None}
-        return self.submit_payload(tag, payload.encode(parameters), said, inputs)
+        return self.submit_payload(tag, self.encode(parameters), said, inputs)
+
+    def encode(self, value: object) -> Payload:
+        """Encode a value for `submit_payload` or `store`. Thread-safe; copies.
+
+        At a broker on this host, large buffers are where it and its workers can read them.
+
+        Raises:
+            PayloadError: the value cannot travel.
+        """
+        return payload.encode(value, self._arena.keep)
 
     def submit_payload(
         self,
@@ -229,6 +251,8 @@ class Session:
             )
         said = options or {}
         key = said.get("key")
+        if key is not None:
+            check_repeatable(key, value)
         future = TaskFuture(tag, key, size, self._state)
         if inputs:
             future.inputs = tuple(inputs)
@@ -386,6 +410,8 @@ class Session:
             self._say_goodbye(ends=ends, in_order=in_order)
         self._link.close()
         self._collecting.close()
+        self._looking.close()
+        self._arena.serve(None)  # its memory goes with the last that is in it
 
     def _leave_at_exit(self) -> None:
         self._leave(ends=self.name is None, in_order=False)
@@ -432,10 +458,10 @@ class Session:
                 "another `Session` in it"
             )
 
-    def _new_link(self, lineage: str | None = None) -> Link | NearLink:
+    def _new_link(self, lineage: str | None = None, arena: Arena | None = None) -> Link | NearLink:
         if self._broker is not None:
             return NearLink(self._broker)
-        return Link(self._where, self._settings, lineage)
+        return Link(self._where, self._settings, lineage, arena)
 
     def _keys(self, looking: Link | NearLink) -> dict[int, str | None]:
         """The keys of all answers that are at hand for readers. They are there until they are taken over."""

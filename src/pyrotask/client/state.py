@@ -12,13 +12,16 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyrotask.client.future import TaskFuture
 from pyrotask.client.ledger import Delivery, Ledger, Settled
 from pyrotask.config import MIB, Settings
 from pyrotask.core.model import Payload
 from pyrotask.errors import KeyConflict, SessionExpired
+
+if TYPE_CHECKING:
+    from pyrotask.client.looking import Looking
 
 MOST_UNSENT = 100_000
 """Tasks that wait to be sent; then a submit waits too. Some seconds' work for the sender."""
@@ -100,6 +103,8 @@ class State:
         self._error: BaseException | None = None
         """Why all is over, for the sender and the collector too."""
         self._own_threads: set[int] = set()
+        self.looking: Looking | None = None
+        """Who asks the broker whether a task runs."""
 
     # --- for those who submit -------------------------------------------------------------------
 
@@ -160,6 +165,10 @@ class State:
             if future.task is not None:
                 self._to_cancel.append(future)
                 self._work.notify()
+
+    def is_running(self, task: int) -> bool:
+        """Whether a worker has the task, as far as whoever looks for us knows."""
+        return self.looking is not None and self.looking.is_running(task)
 
     # --- for those who wait -----------------------------------------------------------------------
 

@@ -1,17 +1,17 @@
-"""Blocks: large buffers, whose bytes may be kept elsewhere than in memory.
+"""Blocks: large buffers, whose bytes may be kept elsewhere than in memory of our own.
 
 The core hands blocks on, and compares them for keys; it never reads one. A block begins in
-memory. The journal on disk gives it a place in a file and takes it out of memory; from then on
-`Block.read` reads that file. A journal in memory leaves it where it is. Whoever makes a payload
-sets its large buffers apart (`in_blocks`); whoever decodes or sends one reads it, outside of
-the broker's lock.
+memory: our own, or memory that is shared with another process. The journal on disk gives it a
+place in a file and takes it out of memory; from then on `Block.read` reads that file. A journal in
+memory leaves it where it is. Whoever makes a payload sets its large buffers apart (`in_blocks`);
+whoever decodes or sends one reads it, outside of the broker's lock.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, cast
 
 BLOCK_BYTES = 4096
 """From this size on a buffer is a block: a page of a disk. A smaller one costs less in memory than
@@ -27,6 +27,27 @@ class Home(Protocol):
         """The bytes of a block that is there; proved to be the right ones. Reads the disk."""
 
 
+class Packable(Protocol):
+    """What stands for something on the wire."""
+
+    def pack(self) -> bytes:
+        """What travels."""
+
+
+class Shared(Protocol):
+    """Bytes in memory that we share with others. They stay for as long as somebody refers to this object."""
+
+    @property
+    def reference(self) -> Packable | None:
+        """How others find them; None: they are in memory of our own by now."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def read(self) -> bytearray | bytes:
+        """A copy, if it is a bytearray: then it belongs to the caller."""
+
+
 class Block:
     """The bytes of a large buffer, wherever they are. Blocks of the same bytes are equal.
 
@@ -36,12 +57,12 @@ class Block:
         offset: where in it.
     """
 
-    __slots__ = ("_bytes", "_digest", "home", "nbytes", "offset")
+    __slots__ = ("_data", "_digest", "home", "nbytes", "offset")
     # Equal to the same bytes, which have a hash that takes reading all of them.
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, data: bytes) -> None:
-        self._bytes: bytes | None = data
+    def __init__(self, data: bytes | Shared) -> None:
+        self._data: bytes | bytearray | Shared | None = data
         self._digest: bytes | None = None
         self.nbytes = len(data)
         self.home: Home | None = None
@@ -51,40 +72,51 @@ class Block:
     def at(cls, home: Home, offset: int, nbytes: int, digest: bytes) -> Block:
         """A block that is in a file, as a journal remembers it."""
         block = cls(b"")
-        block._bytes, block._digest, block.nbytes = None, digest, nbytes
+        block._data, block._digest, block.nbytes = None, digest, nbytes
         block.home, block.offset = home, offset
         return block
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether reading it costs nothing."""
-        return self._bytes is not None
+        """Whether it is read without a disk."""
+        return self._data is not None
+
+    @property
+    def shared(self) -> Shared | None:
+        """The memory that we share with others, if it is there."""
+        data = self._data
+        return None if data is None or isinstance(data, bytes | bytearray) else data
 
     @property
     def digest(self) -> bytes:
         """What tells it from other blocks, and damaged bytes from its own."""
         if self._digest is None:
-            assert self._bytes is not None, "a block that was placed has its digest"
-            self._digest = digest_of(self._bytes)
+            assert self._data is not None, "a block that was placed has its digest"
+            self._digest = digest_of(self.read())
         return self._digest
 
     def read(self) -> bytes:
-        """The bytes. Reads the disk, if they are not in memory; raises what `Home.read` does."""
-        data = self._bytes  # once: the journal may take them out of memory meanwhile
+        """The bytes. Reads the disk, if they are not in memory; raises what `Home.read` does.
+
+        Of shared memory it is a copy, and a bytearray, which the caller may give away.
+        """
+        data = self._data  # once: the journal may take them out of memory meanwhile
         if data is not None:
-            return data
+            return cast("bytes", data if isinstance(data, bytes | bytearray) else data.read())
         assert self.home is not None, "a block is in memory, or at home"
         return self.home.read(self)
 
     def place(self, home: Home, offset: int) -> None:
-        """Say where it will be. The bytes stay in memory."""
+        """Say where it will be. The bytes stay in memory: our own, since others could change theirs."""
+        if self.shared is not None:
+            self._data, self._digest = self.read(), None
         self._digest = self.digest  # to be known when the bytes have left
         self.offset = offset
         self.home = home
 
     def leave_memory(self) -> None:
         """It is at home now."""
-        self._bytes = None
+        self._data = None
 
     def __len__(self) -> int:
         return self.nbytes
@@ -103,9 +135,14 @@ class Block:
 Buffer = bytes | Block
 
 
-def in_blocks(buffers: Iterable[bytes]) -> tuple[Buffer, ...]:
-    """The same buffers, with each large one a block."""
-    return tuple([buffer if len(buffer) < BLOCK_BYTES else Block(buffer) for buffer in buffers])
+def in_blocks(buffers: Iterable[Buffer]) -> tuple[Buffer, ...]:
+    """The same buffers, with each large one a block. Those that are blocks stay as they are."""
+    return tuple(
+        [
+            buffer if len(buffer) < BLOCK_BYTES or isinstance(buffer, Block) else Block(buffer)
+            for buffer in buffers
+        ]
+    )
 
 
 def digest_of(data: bytes) -> bytes:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import enum
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyrotask.core.model import Nanoseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Due(enum.IntEnum):
@@ -83,6 +86,18 @@ class Deadlines:
             if current is not None and current > at:
                 heappush(self._heap, (current, key))
         return None
+
+    def soonest(self, due: Due, most: int) -> Iterator[tuple[int, Nanoseconds]]:
+        """Those of that kind among the ``most`` next ones of all, by number, the earliest first."""
+        ahead = [(entry, 0) for entry in self._heap[:1]]
+        while ahead and most > 0:
+            (at, key), place = heappop(ahead)
+            most -= 1
+            if key.due is due and self._at.get(key) == at:
+                yield key.number, at
+            for child in (2 * place + 1, 2 * place + 2):
+                if child < len(self._heap):
+                    heappush(ahead, (self._heap[child], child))
 
     def pop_due(self, now: Nanoseconds) -> Key | None:
         """Take out the earliest key whose instant has come: ``now`` counts as come."""

@@ -1,7 +1,7 @@
 """Why tasks wait: what a person is told whose script seems to hang.
 
-`explain` looks at the state and changes nothing. It takes time in proportion to the lines and
-the workers, and to all tasks if some of them are scheduled.
+`explain` looks at the state and changes nothing. It takes time in proportion to the tags that wait and
+to the workers, however many tasks there are.
 """
 
 from __future__ import annotations
@@ -11,10 +11,23 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from pyrotask.core.model import PLAIN, SECOND, Kind, Nanoseconds, Schedule
+from pyrotask.core.deadlines import Due
+from pyrotask.core.model import PLAIN, SECOND, Kind, Nanoseconds, TaskNumber
+from pyrotask.core.state import schedule_of
 
 if TYPE_CHECKING:
     from pyrotask.core.machine import Machine
+
+
+OF_EXECUTORS = {
+    "pyrotask.call": ("1 call of an Executor waits", "calls of Executors wait"),
+    "pyrotask.map": ("1 chunk of an Executor's map waits", "chunks of Executors' maps wait"),
+}
+"""Our own tags, which say nothing to a person: who waits, one and several. See `worker.functions`."""
+
+
+MOST_LOOKED_AT = 1000
+"""Tasks that are due next, of which it is told when that is: more would hold up everybody else."""
 
 
 class Reason(enum.Enum):
@@ -40,13 +53,16 @@ class Explanation:
     workers: int
     """Those that are there, or (for BUSY and UNREADABLE) that have a handler for the tag."""
     due_in_ns: Nanoseconds | None = None
-    """For NOT_DUE: how long until the first of them is due."""
+    """For NOT_DUE: how long until the first of them is due; None: many others are due before it."""
 
     @property
     def sentence(self) -> str:
         """The same for people."""
         one = self.tasks == 1
-        subject = f"1 task tagged {self.tag} waits" if one else f"{self.tasks} tasks tagged {self.tag} wait"
+        singular, plural = OF_EXECUTORS.get(
+            self.tag, (f"1 task tagged {self.tag} waits", f"tasks tagged {self.tag} wait")
+        )
+        subject = singular if one else f"{self.tasks} {plural}"
         match self.reason:
             case Reason.NO_WORKER:
                 return f"{subject}; no worker is registered"
@@ -69,17 +85,12 @@ class Explanation:
                 return f"{subject}: {who} a handler {'is' if self.workers == 1 else 'are'} busy"
             case Reason.NOT_DUE:
                 first = "it is" if one else "the next is"
-                return (
-                    f"{subject} for {'its' if one else 'their'} time: {first} due in {self._due_in_s:.1f} s"
-                )
+                due = "" if self.due_in_ns is None else f": {first} due in {self.due_in_ns / SECOND:.1f} s"
+                return f"{subject} for {'its' if one else 'their'} time{due}"
             case Reason.INPUTS:
                 return f"{subject} for the values of other tasks, which are unfinished"
             case _:
                 assert_never(self.reason)
-
-    @property
-    def _due_in_s(self) -> float:
-        return (self.due_in_ns or 0) / SECOND
 
 
 class _Worker(NamedTuple):
@@ -101,9 +112,7 @@ def explain(machine: Machine, now: Nanoseconds) -> list[Explanation]:
     for lane in machine.state.waiting:
         in_line[lane.key.tag, lane.key.group == PLAIN] += lane.size
     explanations = [_explain_line(tag, plain, n, workers) for (tag, plain), n in in_line.items()]
-    if machine.state.unstarted > in_line.total():
-        explanations += _explain_scheduled(machine, now)
-    return explanations
+    return explanations + _explain_scheduled(machine, now)
 
 
 def explain_line(machine: Machine, tag: str, *, plain: bool) -> Explanation:
@@ -116,47 +125,57 @@ def explain_line(machine: Machine, tag: str, *, plain: bool) -> Explanation:
     return _explain_line(tag, plain, tasks, _workers(machine))
 
 
-def _explain_line(tag: str, plain: bool, tasks: int, workers: list[_Worker]) -> Explanation:  # noqa: FBT001
+def _explain_line(tag: str, plain: bool, tasks: int, workers: Counter[_Worker]) -> Explanation:  # noqa: FBT001
     if not workers:
         return Explanation(Reason.NO_WORKER, tag, tasks, 0)
-    able = [worker for worker in workers if worker.handles(tag)]
+    able = Counter({worker: number for worker, number in workers.items() if worker.handles(tag)})
     if not able and not plain and any(worker.plain_only for worker in workers):
         return Explanation(Reason.UNREADABLE, tag, tasks, 0)
     if not able:
-        return Explanation(Reason.NO_HANDLER, tag, tasks, len(workers))
+        return Explanation(Reason.NO_HANDLER, tag, tasks, workers.total())
     if not plain and all(worker.plain_only for worker in able):
-        return Explanation(Reason.UNREADABLE, tag, tasks, len(able))
-    return Explanation(Reason.BUSY, tag, tasks, len(able))
+        return Explanation(Reason.UNREADABLE, tag, tasks, able.total())
+    return Explanation(Reason.BUSY, tag, tasks, able.total())
 
 
 def _explain_scheduled(machine: Machine, now: Nanoseconds) -> list[Explanation]:
-    inputs: Counter[str] = Counter()
-    due: dict[str, list[Nanoseconds]] = {}
-    for task in machine.state.tasks.values():
-        if isinstance(task.detail, Schedule):
-            if task.detail.unready:
-                inputs[task.tag] += 1
-            else:
-                due.setdefault(task.tag, []).append(task.detail.due_at or now)
+    scheduled = machine.state.scheduled
+    if not scheduled:
+        return []
+    first_due: dict[str, Nanoseconds] = {}
+    for number, at in machine.deadlines.soonest(Due.TASK, MOST_LOOKED_AT):
+        task = machine.state.tasks[TaskNumber(number)]
+        if not schedule_of(task).unready:
+            first_due.setdefault(task.tag, max(0, at - now))
     not_due = [
-        Explanation(Reason.NOT_DUE, tag, len(instants), 0, max(0, min(instants) - now))
-        for tag, instants in due.items()
+        Explanation(Reason.NOT_DUE, tag, tasks, 0, first_due.get(tag))
+        for tag, (tasks, _) in scheduled.items()
+        if tasks
     ]
-    return not_due + [Explanation(Reason.INPUTS, tag, tasks, 0) for tag, tasks in inputs.items()]
+    return not_due + [
+        Explanation(Reason.INPUTS, tag, tasks, 0) for tag, (_, tasks) in scheduled.items() if tasks
+    ]
 
 
-def _workers(machine: Machine) -> list[_Worker]:
-    """Processes of our workers, those that ever asked for a task, and whoever asks anonymously."""
+def _workers(machine: Machine) -> Counter[_Worker]:
+    """Processes of our workers, those that ever asked for a task, and whoever asks anonymously.
+
+    How many there are of each kind. Our own that are out of reach, and have nothing to do, are about to
+    be lost: nobody waits for them.
+    """
     presence = machine.presence
-    workers = []
+    workers: Counter[_Worker] = Counter()
     for process in machine.state.processes.values():
         vitals = presence.processes[process.id]
-        if process.kind is Kind.WORKER or vitals.asks:
-            plain_only = process.kind is Kind.PLAIN and not vitals.in_process
+        is_ours = process.kind is Kind.WORKER
+        if is_ours and not process.tasks and not presence.is_connected(process):
+            continue
+        if is_ours or vitals.asks:
+            plain_only = not is_ours and not vitals.in_process
             idle = any(machine.task_wants.get(want) is not None for want in vitals.parked)
-            workers.append(_Worker(process.tags, plain_only, idle))
+            workers[_Worker(process.tags, plain_only, idle)] += 1
     for connection in presence.connections.values():
         idle = any(machine.task_wants.get(want) is not None for want in connection.wants)
         if connection.process is None and (idle or connection.leases):
-            workers.append(_Worker(None, plain_only=True, idle=idle))
+            workers[_Worker(None, plain_only=True, idle=idle)] += 1
     return workers

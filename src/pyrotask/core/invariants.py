@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pyrotask.core.blocks import Block
 from pyrotask.core.deadlines import Due, Key
 from pyrotask.core.endings import SET_ASIDE
+from pyrotask.core.liveness import moment_of
 from pyrotask.core.model import (
     FINISHED,
     PUBLIC,
@@ -121,6 +122,11 @@ def _check_counts(state: DurableState) -> None:
     ):
         number = Counter(task.tag for task in tasks if task.state in states)
         _same("counts", dict(found), {tag: number[tag] for tag in tags})
+    scheduled: dict[str, list[int]] = {}
+    for task in tasks:
+        if isinstance(task.detail, Schedule):
+            scheduled.setdefault(task.tag, [0, 0])[task.detail.unready > 0] += 1
+    _same("scheduled", state.scheduled, scheduled)
     _same("unstarted", state.unstarted, sum(counts.waiting.values()))
     results = [b for t in state.tasks.values() for value in result_of(t) for b in value.buffers]
     blocks = sum(len(buffer) for buffer in results if isinstance(buffer, Block))
@@ -274,10 +280,6 @@ def _check_deadlines(machine: Machine) -> None:
             expected[Key(Due.TASK, number)] = task.detail.due_at
         if isinstance(task.detail, Holder) and task.options.time_limit_ns is not None:
             expected[Key(Due.TIME_LIMIT, number)] = task.detail.leased_at + task.options.time_limit_ns
-    for process in machine.state.processes.values():
-        silent_until = machine.presence.silent_until(process)
-        if silent_until is not None:
-            expected[Key(Due.PROCESS, process.id)] = silent_until
     for node in machine.state.nodes.values():
         expected[Key(Due.NODE, node.id)] = machine.presence.node_silent_until(node)
     for session in machine.state.sessions:
@@ -287,7 +289,14 @@ def _check_deadlines(machine: Machine) -> None:
         assert isinstance(ended, Ended), number
         expected[Key(Due.RETENTION, number)] = ended.ended_at + machine.limits.keep_failed_ns
     found = machine.deadlines.all()
-    _same("deadlines", {k: at for k, at in found.items() if k.due not in (Due.LEASE, Due.WANT)}, expected)
+    others = {k: at for k, at in found.items() if k.due not in (Due.LEASE, Due.WANT, Due.PROCESS)}
+    _same("deadlines", others, expected)
+    watched = {k.number for k in found if k.due is Due.PROCESS}
+    _same("deadlines of processes that are gone", watched - set(machine.state.processes), set())
+    for process in machine.state.processes.values():
+        if (silent_until := machine.presence.silent_until(process)) is not None:
+            early = silent_until - found.get(Key(Due.PROCESS, process.id), 0)
+            _same(f"deadline of process {process.id}", 0 <= early <= moment_of(process), True)
     ended_ways = {number for number, via in machine.lease_connections.items() if via.closed_with is not None}
     anonymous = {number for number in ended_ways if _is_anonymous(machine.state.tasks[number])}
     _same("deadlines of leases", {k.number for k in found if k.due is Due.LEASE}, anonymous)

@@ -6,8 +6,9 @@ steps, with ten tasks or a million.
 
 A *view* is what a request asks for: some groups, and some tags or all. It finds the first
 task over all its lanes with a heap of the lanes' heads. The heap is corrected when it is
-read: an entry whose task is not at the head of its lane any more is dropped then. So all
-costs are O(log lanes) at worst, and independent of the number of tasks.
+read: whoever leaves a lane from its head tells nobody, since what comes after him has its turn
+later. So all costs are O(log lanes) at worst, and independent of the number of tasks, and of the
+views that nobody reads.
 
 A lane that runs empty stays for a while, since its next task is often on its way; so do the
 views that nobody is parked on. Both are bounded: tags and requests are never kept for ever.
@@ -18,7 +19,7 @@ The same class serves two lines: waiting tasks (group: payload format) and finis
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,16 +72,18 @@ class Lane:
 class View:
     """A request's choice of lanes: ``groups``, and ``tags`` (None: all)."""
 
-    __slots__ = ("_heap", "_pruned_size", "groups", "in_use", "tags")
+    __slots__ = ("_heap", "_noted", "_pruned_size", "groups", "in_use", "tags")
 
     def __init__(self, groups: frozenset[Hashable], tags: frozenset[str] | None) -> None:
         self.groups = groups
         self.tags = tags
         self.in_use = 0
         """Parked requests that hold on to this view; while there are any, it is kept."""
-        # Entries (-priority, order, lane). No two tasks in line have the same order, so which of
-        # two lanes comes first never matters.
+        # Entries (-priority, order, lane): the head of the lane has this order, or a later one. No
+        # two tasks in line have the same order, so which of two lanes comes first never matters.
         self._heap: list[tuple[int, int, Lane]] = []
+        # Of each lane, the order of its entry. Others that it has were superseded.
+        self._noted: dict[Lane, int] = {}
         self._pruned_size = 64
 
     def covers(self, key: LaneKey) -> bool:
@@ -95,28 +98,34 @@ class View:
         """The task whose turn it is: highest priority, then first in line."""
         heap = self._heap
         while heap:
-            _, order, lane = heap[0]
+            priority, order, lane = heap[0]
             head = lane.head
             if head is not None and head.order == order:
                 return head
-            heappop(heap)
+            if self._noted.get(lane) != order:
+                heappop(heap)
+            elif head is None:
+                heappop(heap)
+                del self._noted[lane]
+            else:
+                self._noted[lane] = head.order
+                heapreplace(heap, (priority, head.order, lane))
         return None
 
     def note_head(self, lane: Lane) -> None:
-        """Take notice of the new head of a lane."""
-        head = lane.head
-        if head is None:
+        """Take notice of a lane that has been empty, or has a new head before the old one."""
+        head, noted = lane.head, self._noted.get(lane)
+        if head is None or (noted is not None and noted <= head.order):
             return
+        self._noted[lane] = head.order
         heappush(self._heap, (-lane.key.priority, head.order, lane))
         if len(self._heap) > self._pruned_size:
             self._prune()
 
     def _prune(self) -> None:
-        # Readers of narrower views leave stale entries behind; at most half are stale.
-        current = {
-            entry[1]: entry for entry in self._heap if (head := entry[2].head) and head.order == entry[1]
-        }
-        self._heap = list(current.values())
+        # Readers of narrower views leave lanes behind that are empty by now.
+        self._noted = {lane: lane.head.order for lane in self._noted if lane.head is not None}
+        self._heap = [(-lane.key.priority, order, lane) for lane, order in self._noted.items()]
         heapify(self._heap)
         self._pruned_size = max(64, 2 * len(self._heap))
 
@@ -129,6 +138,8 @@ class Lanes:
         self._lanes: dict[LaneKey, Lane] = {}
         self._lanes_of_tag: dict[str, dict[LaneKey, Lane]] = {}
         self._occupied = 0
+        self._size = 0
+        """How many stand in all of them."""
         self._views: dict[tuple[frozenset[Hashable], frozenset[str] | None], View] = {}
         # By group and tag; None: all tags.
         self._views_of: dict[tuple[Hashable, str | None], dict[View, None]] = {}
@@ -144,9 +155,9 @@ class Lanes:
 
         Where that would take long, ``enough`` is said too.
         """
-        lanes: Iterable[Lane] = self._lanes.values()
-        if tags is not None:
-            lanes = (lane for tag in tags for lane in self._lanes_of_tag.get(tag, {}).values())
+        if tags is None or not self._size:
+            return min(self._size, enough)
+        lanes = (lane for tag in tags for lane in self._lanes_of_tag.get(tag, {}).values())
         found = 0
         for seen, lane in enumerate(lanes):
             found += lane.size
@@ -174,6 +185,7 @@ class Lanes:
         self._next_back += 1
         lane = self._lane(group, task.tag, priority)
         task.lane, task.prev, task.next = lane, lane.tail, None
+        self._size += 1
         lane.size += 1
         if lane.tail is None:
             lane.head = lane.tail = task
@@ -189,6 +201,7 @@ class Lanes:
         self._next_front -= 1
         lane = self._lane(group, task.tag, priority)
         task.lane, task.prev, task.next = lane, None, lane.head
+        self._size += 1
         lane.size += 1
         if lane.head is None:
             lane.tail = task
@@ -203,6 +216,7 @@ class Lanes:
         lane = _lane_of(task)
         before, after = task.prev, task.next
         task.lane = task.prev = task.next = None
+        self._size -= 1
         lane.size -= 1
         if after is None:
             lane.tail = before
@@ -214,8 +228,6 @@ class Lanes:
         lane.head = after
         if after is None:
             self._occupied -= 1
-        else:
-            self._note_head(lane)
 
     def regroup(self, task: Place, group: Hashable) -> None:
         """The task goes over to another group, and keeps its place among all.
@@ -229,6 +241,7 @@ class Lanes:
         while before is not None and before.order > order:
             before, after = before.prev, before
         task.lane, task.prev, task.next = lane, before, after
+        self._size += 1
         lane.size += 1
         self._occupied += lane.size == 1
         if after is None:

@@ -29,6 +29,7 @@ from pyrotask.core.model import (
     TaskNumber,
     Trouble,
 )
+from pyrotask.core.paces import LONG_NS, TOGETHER_NS
 from pyrotask.core.retry import retry_at
 from pyrotask.errors import NotHolder
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pyrotask.core.deadlines import Deadlines
     from pyrotask.core.endings import Endings
     from pyrotask.core.lanes import View
+    from pyrotask.core.paces import Paces
     from pyrotask.core.presence import Connection
     from pyrotask.core.recorder import Recorder
 
@@ -48,12 +50,15 @@ MOST_BYTES = 1 << 20
 class Leases:
     """Hands out tasks, and takes them back."""
 
-    def __init__(self, recorder: Recorder, deadlines: Deadlines, limits: Limits, endings: Endings) -> None:
+    def __init__(
+        self, recorder: Recorder, deadlines: Deadlines, limits: Limits, endings: Endings, paces: Paces
+    ) -> None:
         self._recorder = recorder
         self._state = recorder.state
         self._deadlines = deadlines
         self._limits = limits
         self._endings = endings
+        self._paces = paces
         self.connections: dict[TaskNumber, Connection] = {}
         """The ways that running tasks were handed out; none for our own process."""
         self.ended: dict[ProcessId, dict[TaskNumber, int]] = {}
@@ -62,12 +67,19 @@ class Leases:
     # --- beginning ----------------------------------------------------------------------
 
     def hand_out(
-        self, now: Nanoseconds, view: View, process: ProcessId | None, via: Connection | None, count: int = 1
+        self,
+        now: Nanoseconds,
+        view: View,
+        process: ProcessId | None,
+        via: Connection | None,
+        *,
+        count: int = 1,
+        share: int = 1,
     ) -> tuple[Lease, ...]:
-        """Up to ``count`` tasks, and `MOST_BYTES`.
+        """Up to ``count`` tasks, and `MOST_BYTES`: the ``share`` of the process, or more if they are short.
 
         One that has killed a worker is never among innocents; nor is one with a time limit among
-        others, since that begins when it is handed out.
+        others, since that begins when it is handed out; nor one that is known to be long.
         """
         if count == 1:  # most ask for one, and for one nothing else matters
             head = view.first()
@@ -76,12 +88,14 @@ class Leases:
             task = self._endings.task_of(head)
             return (self._lease(now, task, task.payload, process, via),)
         leases: list[Lease] = []
-        room_bytes = MOST_BYTES
+        room_bytes, took_ns = MOST_BYTES, 0
         while len(leases) < count and (head := view.first()) is not None:
             assert isinstance(head, Task), head.number
-            payload, is_alone = head.payload, _goes_alone(head)
+            each_ns = self._paces.of(head.tag)
+            payload, is_alone = head.payload, _goes_alone(head) or (each_ns or 0) > LONG_NS
             room_bytes -= payload.nbytes
-            if leases and (is_alone or room_bytes < 0):
+            took_ns += TOGETHER_NS if each_ns is None else each_ns
+            if leases and (is_alone or room_bytes < 0 or (len(leases) >= share and took_ns > TOGETHER_NS)):
                 break
             leases.append(self._lease(now, head, payload, process, via))
             if is_alone:
@@ -279,6 +293,8 @@ class Leases:
 
         Of the attempts of earlier runs some are forgotten: their leases were lost with the power.
         """
+        if attempt is not None and attempt == task.attempt > 0:
+            return
         of_earlier_runs = 0 if attempt is None else self._state.first_attempt_at(task) - 1
         newest = max(task.attempt, of_earlier_runs)
         if not 1 <= (newest if attempt is None else attempt) <= newest:

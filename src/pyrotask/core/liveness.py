@@ -1,7 +1,9 @@
 """Signs of life, and the deadlines that follow from them.
 
 Whenever something changes that `Presence.silent_until` looks at, the deadline of the process
-or node is set anew here. All of it is volatile: nothing is recorded.
+or node is set anew here. Of a process that is heard all the time that is done now and then only:
+its deadline may be a little too early, and when it comes, `is_silent` looks again. It is never too
+late. All of this is volatile: nothing is recorded.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyrotask.core.deadlines import Due, Key
-from pyrotask.core.model import Nanoseconds, NodeId, Process, ProcessId
+from pyrotask.core.model import SECOND, Nanoseconds, NodeId, Process, ProcessId
 from pyrotask.core.presence import Vitals
 
 if TYPE_CHECKING:
@@ -59,8 +61,18 @@ class Liveness:
 
     def hear(self, now: Nanoseconds, process: Process) -> None:
         """A sign of life."""
-        self._presence.processes[process.id].hear(now)
+        vitals = self._presence.processes[process.id]
+        vitals.hear(now)
+        if now >= vitals.watch_again_at:
+            self._watch(process)
+
+    def is_silent(self, now: Nanoseconds, process: Process) -> bool:
+        """The deadline of the process has come: has it been silent for too long? If not, it has another."""
+        at = self._presence.silent_until(process)
+        if at is not None and at <= now:
+            return True
         self._watch(process)
+        return False
 
     def hear_over(self, now: Nanoseconds, connection: Connection) -> None:
         """A sign of life of whoever the connection speaks for."""
@@ -73,7 +85,6 @@ class Liveness:
         """A blocked request is a sign of life for as long as it stands."""
         if want.speaker in self._state.processes:
             self._presence.processes[want.speaker].parked[want.id] = None
-            self._watch(self._state.processes[want.speaker])
 
     def unpark(self, now: Nanoseconds, want: Want) -> None:
         """It does not stand any more: the period begins anew."""
@@ -92,11 +103,13 @@ class Liveness:
         self._deadlines.clear(Key(Due.PROCESS, number))
 
     def _watch(self, process: Process) -> None:
-        at = self._presence.silent_until(process)
+        vitals, at = self._presence.processes[process.id], self._presence.silent_until(process)
         if at is None:
             self._deadlines.clear(Key(Due.PROCESS, process.id))
         else:
             self._deadlines.set(Key(Due.PROCESS, process.id), at)
+        is_steady = not vitals.parked and vitals.expected_by is None
+        vitals.watch_again_at = vitals.heard_at + moment_of(process) if is_steady else 0
 
     # --- nodes ----------------------------------------------------------------------------
 
@@ -155,3 +168,8 @@ class Liveness:
         for vitals in (*self._presence.processes.values(), *self._presence.nodes.values()):
             vitals.postpone(by)
         self._deadlines.postpone(frozenset({Due.LEASE, Due.PROCESS, Due.NODE}), by)
+
+
+def moment_of(process: Process) -> Nanoseconds:
+    """How much earlier than need be its deadline may be."""
+    return (SECOND if process.period_ns is None else process.period_ns) // 8

@@ -49,6 +49,7 @@ from pyrotask.core.model import (
     TaskNumber,
     WantId,
 )
+from pyrotask.core.paces import Paces
 from pyrotask.core.presence import Connection, Presence
 from pyrotask.core.recorder import Parked, Recorder, Step, Wake
 from pyrotask.core.sessions import Sessions
@@ -76,7 +77,9 @@ class Machine:
         self._lookup = Lookup(self.state, self.presence, self.limits)
         self._liveness = Liveness(self.state, self.presence, self.deadlines)
         self._endings = Endings(self._recorder, self.deadlines, self.limits)
-        self._leases = Leases(self._recorder, self.deadlines, self.limits, self._endings)
+        self.paces = Paces()
+        """How long tasks take: tell it whenever that was measured."""
+        self._leases = Leases(self._recorder, self.deadlines, self.limits, self._endings, self.paces)
         self._matching = Matching(
             self._recorder, self.deadlines, self.presence, self._liveness, self._leases, self._endings
         )
@@ -151,7 +154,9 @@ class Machine:
         elif key.due is Due.LEASE:
             self._leases.end_anonymous(now, self.state.tasks[TaskNumber(number)])
         elif key.due is Due.PROCESS:
-            self._membership.lose(now, ProcessId(number))
+            process = self.state.processes[ProcessId(number)]
+            if self._liveness.is_silent(now, process):
+                self._membership.lose(now, process)
         elif key.due is Due.NODE:
             self._membership.forget_node(NodeId(number))
         elif key.due is Due.RETENTION:
@@ -358,10 +363,11 @@ class Machine:
     ) -> Step:
         """Ask for the next tasks: highest priority first, then first in line.
 
-        The reply is a tuple of up to ``count`` leases. When there is nothing to lease it is
-        empty if ``caller`` is None (a poll), and else `Parked`; whoever was parked gets one. It is
-        empty too if this is an old request of a worker that has reconnected since (`hold_only`).
-        After a termination it is `TaskManagerTermination`.
+        The reply is a tuple of up to ``count`` leases: the `fair_share` of who asks, or more if they are
+        known to be short (`paces`). When there is nothing to lease it is empty if ``caller`` is None
+        (a poll), and else `Parked`; whoever was parked gets one, or several short ones. It is empty too
+        if this is an old request of a worker that has reconnected since (`hold_only`). After a
+        termination it is `TaskManagerTermination`.
         """
         via = self._hear(now, process, connection)
         if process is not None:
@@ -373,7 +379,8 @@ class Machine:
                 self._leases.release_all(undelivered, Cause.UNDELIVERED)
                 self._matching.settle(now)
         view = self.state.waiting.view(PLAIN_ONLY if plain_only else ANY_FORMAT, tags)
-        leases = self._leases.hand_out(now, view, process, via, count)
+        share = 1 if count <= 1 else self.fair_share(tags, count)
+        leases = self._leases.hand_out(now, view, process, via, count=count, share=share)
         if not leases and self.state.terminated:
             # Returned, not raised: a task may have been taken back by then, and that happened.
             return self._recorder.step(TaskManagerTermination())
@@ -381,7 +388,7 @@ class Machine:
             return self._recorder.step(leases)
         want = self._matching.park(
             self.task_wants, view, caller,
-            process=process, via=via, plain_only=plain_only, timeout_at=timeout_at,
+            process=process, via=via, plain_only=plain_only, timeout_at=timeout_at, leases=count,
         )  # fmt: skip
         return self._recorder.step(Parked(want))
 

@@ -56,6 +56,7 @@ class Matching:
         plain_only: bool,
         timeout_at: Nanoseconds | None,
         session: SessionId | None = None,
+        leases: int = 1,
         deliveries: int | None = None,
     ) -> WantId:
         """Hold a request that nothing suits, until something does."""
@@ -63,7 +64,9 @@ class Matching:
         self._next_want += 1
         speaker = via.process if process is None and via is not None else process
         connection = None if via is None else via.id
-        want = Want(number, caller, view, connection, process, speaker, plain_only, session, deliveries)
+        want = Want(
+            number, caller, view, connection, process, speaker, plain_only, session, leases, deliveries
+        )
         parking.park(want)
         if via is not None:
             via.wants[number] = None
@@ -94,7 +97,7 @@ class Matching:
         """Pair what came into a line with the wants for it. A command ends with this."""
         touched = self._recorder.touched
         while touched:
-            lane = touched.pop()
+            lane, _ = touched.popitem()
             while (head := lane.head) is not None:
                 waits = isinstance(head, Task) and head.state is State.WAITING
                 parking = self.task_wants if waits else self.result_wants
@@ -105,8 +108,9 @@ class Matching:
                 self._answer(now, parking, want, reply)
 
     def _leases_for(self, now: Nanoseconds, want: Want) -> tuple[Lease, ...]:
+        # One task each: others may wait. Several only where waking another would take longer than they.
         via = None if want.connection is None else self._presence.connections[want.connection]
-        return self._leases.hand_out(now, want.view, want.process, via)
+        return self._leases.hand_out(now, want.view, want.process, via, count=want.leases)
 
     def _answer_for(self, want: Want) -> Reply:
         if want.deliveries is not None:

@@ -141,9 +141,9 @@ class Membership:
         self._forget(now, process, f"process {process.id} has ended: {detail}")
         self._recorder.record(e.ProcessLost(now, process.id, detail))
 
-    def lose(self, now: Nanoseconds, number: ProcessId) -> None:
+    def lose(self, now: Nanoseconds, process: Process) -> None:
         """It has been silent for too long."""
-        process = self._state.processes[number]
+        number = process.id
         connected = self._presence.is_connected(process)
         way = "was silent" if connected else "had no connection left and was silent"
         silent_s = (now - self._presence.processes[number].heard_at) / 1e9

@@ -56,12 +56,24 @@ class Payload(NamedTuple):
         """How much of that is in files, and will have to be read."""
         return sum([len(b) for b in self.buffers if isinstance(b, Block) and not b.is_in_memory])
 
+    @property
+    def shared_bytes(self) -> int:
+        """How much of it is in memory that we share with others."""
+        return sum([len(b) for b in self.buffers if isinstance(b, Block) and b.shared is not None])
+
     def read(self) -> tuple[bytes, ...]:
         """The bytes of all buffers. Reads the disk for those that are in files."""
         buffers = self.buffers
         if Block not in map(type, buffers):  # as it is with almost all, and this is asked twice a task
             return buffers  # type: ignore[return-value]
         return tuple([b.read() if isinstance(b, Block) else b for b in buffers])
+
+    def to_send(self) -> list[Buffer]:
+        """The buffers: as blocks those in shared memory; of the others the bytes, as `read` has them."""
+        buffers = self.buffers
+        if Block not in map(type, buffers):
+            return list(buffers)
+        return [b.read() if isinstance(b, Block) and b.shared is None else b for b in buffers]
 
     def in_blocks(self) -> Payload:
         """The same payload, with its large buffers as blocks, which a journal can keep in files."""

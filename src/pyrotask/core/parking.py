@@ -36,6 +36,8 @@ class Want:
     """The caller reads plain payloads only."""
     session: SessionId | None = None
     """Whose answers it waits for, if it is a named session."""
+    leases: int = 1
+    """Up to how many tasks it waits for, if they are short."""
     deliveries: int | None = None
     """Up to how many numbered answers of a session it waits for; None: for one, without a number."""
 

@@ -60,6 +60,8 @@ class Vitals:
     an older one was sent before, and nobody reads the reply."""
     children: dict[ProcessId, None] = field(default_factory=dict)
     """Of a supervisor: the processes of its node."""
+    watch_again_at: Nanoseconds = 0
+    """From then on a sign of life moves the deadline."""
     asks: bool = False
     """It has ever asked for tasks, in this run."""
 

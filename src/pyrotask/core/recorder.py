@@ -65,7 +65,8 @@ class Recorder:
         self.state = state
         self.events: list[Event] = []
         self.wakes: list[Wake] = []
-        self.touched: list[Lane] = []
+        self.touched: dict[Lane, None] = {}
+        """Lanes to look at. A dict, for its order."""
 
     def record(self, event: Event) -> None:
         """Let it happen, and remember it for the journal."""
@@ -119,7 +120,7 @@ class Recorder:
     def touch(self, place: Place) -> None:
         """Something came into a line: it may be what somebody is parked for."""
         if place.lane is not None:
-            self.touched.append(place.lane)
+            self.touched[place.lane] = None
 
     def step(self, reply: object) -> Step:
         """End the command."""

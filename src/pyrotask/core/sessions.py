@@ -228,6 +228,8 @@ class Sessions:
     ) -> list[Delivered]:
         """What is handed out, but did not arrive: as much as fits into one reply."""
         delivered: list[Delivered] = []
+        if not session.handed_out or next(reversed(session.handed_out.values())) <= received:
+            return delivered
         room_bytes = self._limits.max_reply_bytes
         for task, number in session.handed_out.items():
             if len(delivered) >= count or room_bytes <= 0:

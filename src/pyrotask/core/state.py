@@ -11,7 +11,7 @@ To change what an event does, change its method here; there is one for each, in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pyrotask.core import events as e
@@ -100,6 +100,7 @@ class DurableState:
         self._tags: dict[str, str] = {}
         """One object for each tag: a message brings one of its own with each task."""
         self._unstarted = 0
+        self._scheduled: dict[str, list[int]] = {}
         self._result_bytes = [0, 0]
         self._unfinished: dict[SessionId, int] = {}
         changes: dict[type, Callable[[Any], None]] = {
@@ -162,6 +163,11 @@ class DurableState:
     def unfinished_of(self, session: SessionId) -> int:
         """How many unfinished tasks a session of a name has submitted, or has a claim to by their keys."""
         return self._unfinished.get(session, 0)
+
+    @property
+    def scheduled(self) -> Mapping[str, Sequence[int]]:
+        """By tag, how many tasks wait for nothing but their time, and how many for inputs."""
+        return self._scheduled
 
     def counts(self) -> Counts:
         """Tasks by tag: waiting (with scheduled), running, finished."""
@@ -285,17 +291,17 @@ class DurableState:
         for source in event.inputs:
             self._add_dependent(source, number)
             unready += self.tasks[source].state is not State.SUCCEEDED
-        task.detail = Schedule(event.due_at, unready)
+        self._schedule(task, event.due_at, unready)
         self._wait_if_ready(task)
 
     def _task_due(self, event: e.TaskDue) -> None:
         task = self.tasks[event.task]
-        task.detail = Schedule(None, schedule_of(task).unready)
+        self._schedule(task, None, schedule_of(task).unready)
         self._wait_if_ready(task)
 
     def _inputs_ready(self, event: e.InputsReady) -> None:
         task = self.tasks[event.task]
-        task.detail = Schedule(schedule_of(task).due_at, 0)
+        self._schedule(task, schedule_of(task).due_at, 0)
         self._wait_if_ready(task)
 
     def _task_leased(self, event: e.TaskLeased) -> None:
@@ -349,8 +355,9 @@ class DurableState:
         self._leave(task)
         self._finish(task, State.SUCCEEDED, Success(event.value))
         for number in task.dependents or ():
-            schedule = schedule_of(self.tasks[number])
-            self.tasks[number].detail = Schedule(schedule.due_at, schedule.unready - 1)
+            dependent = self.tasks[number]
+            schedule = schedule_of(dependent)
+            self._schedule(dependent, schedule.due_at, schedule.unready - 1)
 
     def _task_failed(self, event: e.TaskFailed) -> None:
         task = self.tasks[event.task]
@@ -377,7 +384,7 @@ class DurableState:
             self._add_dependent(source, task.number)
             unready += self.tasks[source].state is not State.SUCCEEDED
         self._move(task, State.SCHEDULED)
-        task.detail = Schedule(event.due_at, unready)
+        self._schedule(task, event.due_at, unready)
         self._wait_if_ready(task)
 
     def _late_answer(self, event: e.LateAnswer) -> None:
@@ -519,6 +526,8 @@ class DurableState:
             self.waiting.remove(task)
         elif task.state is State.RUNNING:
             self._end_lease(task)
+        else:
+            self._count_scheduled(task, -1)
 
     def _end_lease(self, task: Task) -> None:
         holder = task.detail
@@ -542,7 +551,20 @@ class DurableState:
 
     def _schedule_again(self, task: Task, due_at: Nanoseconds) -> None:
         self._move(task, State.SCHEDULED)
-        task.detail = Schedule(due_at, 0)
+        self._schedule(task, due_at, 0)
+
+    def _schedule(self, task: Task, due_at: Nanoseconds | None, unready: int) -> None:
+        """What a scheduled task waits for, from now on."""
+        self._count_scheduled(task, -1)
+        task.detail = Schedule(due_at, unready)
+        self._count_scheduled(task, 1)
+
+    def _count_scheduled(self, task: Task, more: int) -> None:
+        if isinstance(task.detail, Schedule) and task.detail != (None, 0):
+            numbers = self._scheduled.setdefault(task.tag, [0, 0])
+            numbers[task.detail.unready > 0] += more
+            if not any(numbers):
+                del self._scheduled[task.tag]
 
     def _finish(self, task: Task, state: State, outcome: Success | Ended) -> None:
         self._move(task, state)

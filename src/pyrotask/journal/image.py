@@ -256,6 +256,7 @@ def _recount(state: DurableState) -> None:
     state._counts = counts  # noqa: SLF001 - nobody else has seen this state yet
     for task in state.tasks.values():
         state._count_result(task, 1)  # noqa: SLF001 - nobody else has seen this state yet
+        state._count_scheduled(task, 1)  # noqa: SLF001 - nobody else has seen this state yet
     state._unstarted = sum(numbers[0] for numbers in counts.values())  # noqa: SLF001
 
 

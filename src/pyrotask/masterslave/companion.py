@@ -19,11 +19,11 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from pyrotask.config import Settings
+from pyrotask.worker.orders import inheritable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -45,7 +45,7 @@ GOODBYE_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the slave tells its companion, through the command line."""
+    """What the slave tells its companion."""
 
     where: str
     period_s: float
@@ -56,10 +56,9 @@ class Orders:
     settings: Settings
 
     def to_json(self) -> str:
-        """The orders as one word of a command line."""
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.settings).items()}
+        """All of it as text."""
         mine = {name: getattr(self, name) for name in self.__slots__ if name != "settings"}
-        return json.dumps(mine | {"settings": settings})
+        return json.dumps(mine | {"settings": self.settings.to_plain()})
 
     @classmethod
     def from_json(cls, text: str) -> Orders:
@@ -98,14 +97,16 @@ class Companion:
 
     def _start(self) -> subprocess.Popen[bytes]:
         inherited = [self._orders.slate] + ([] if self._orders.rope is None else [self._orders.rope])
-        # A session of its own: Ctrl-C is for the slave, which ends in good order and says so.
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "pyrotask.masterslave.companion_main", self._orders.to_json()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            pass_fds=inherited,
-            start_new_session=True,
-        )
+        with inheritable(self._orders.to_json()) as letter:
+            command = [sys.executable, "-P", "-m", "pyrotask.masterslave.companion_main"]
+            # A session of its own: Ctrl-C is for the slave, which ends in good order and says so.
+            return subprocess.Popen(
+                [*command, self._orders.where, str(letter)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[*inherited, letter],
+                start_new_session=True,
+            )
 
     def close(self) -> None:
         """Say goodbye, and wait for its end. Idempotent. Blocks for `GOODBYE_S` at most."""

@@ -15,6 +15,7 @@ from pyrotask.masterslave.companion import Orders
 from pyrotask.masterslave.telling import about_this_process
 from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.worker.begun import Number, Slate
+from pyrotask.worker.orders import read_inherited
 from pyrotask.worker.reporter import Reporter
 
 LOOK_S = 1.0
@@ -110,12 +111,12 @@ def _is_stopped(pid: int) -> bool:
     return state[:1] in {"T", "t"}
 
 
-def main(text: str) -> int:
+def main(letter: int) -> int:
     """Be a companion. Returns the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # who ends is the slave, and we after it
     try:
-        watch = Watch(Orders.from_json(text))
+        watch = Watch(Orders.from_json(read_inherited(letter)))
     except PyrotaskError:
         return 1
     watch.run()
@@ -123,4 +124,4 @@ def main(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(int(sys.argv[-1])))

@@ -20,6 +20,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from pyrotask import payload
+from pyrotask.arena import Arena
 from pyrotask.client.link import Link
 from pyrotask.client.outcomes import RemoteTraceback
 from pyrotask.client.session import Session
@@ -264,12 +265,13 @@ class RemoteData:
     """
 
     def __init__(self, where: str, settings: Settings) -> None:
-        self._link = Link(where, settings)
+        self._arena = Arena(settings.arena_bytes)
+        self._link = Link(where, settings, arena=self._arena)
         self._one_at_a_time = threading.Lock()
 
     def storeData(self, **values: Any) -> None:
         """Store values under labels, for everybody; all of them become visible together."""
-        encoded = {label: payload.encode(value) for label, value in values.items()}
+        encoded = {label: payload.encode(value, self._arena.keep) for label, value in values.items()}
         wire = {label: [value.format, list(value.buffers)] for label, value in encoded.items()}
         self._call("store_data", wire)
 

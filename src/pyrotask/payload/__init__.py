@@ -21,14 +21,14 @@ from __future__ import annotations
 
 from pyrotask.payload.failures import MAX_TRACEBACK, decode_error, encode_error, encode_plain_error
 from pyrotask.payload.formats import decode, encode
-from pyrotask.payload.pickled import OUT_OF_BAND_BYTES, encode_pickle, pickle_file
+from pyrotask.payload.pickled import OUT_OF_BAND_BYTES, Keep, encode_pickle, pickle_file
 from pyrotask.payload.places import MAX_DEPTH, PLAIN_TYPES
 from pyrotask.payload.plain import decode_plain, encode_plain
 from pyrotask.payload.pyro import MAX_DIGITS, from_wire, to_wire
 from pyrotask.payload.texts import MAX_MESSAGE
 
 __all__ = [
-    "MAX_DEPTH", "MAX_DIGITS", "MAX_MESSAGE", "MAX_TRACEBACK", "OUT_OF_BAND_BYTES", "PLAIN_TYPES", "decode",
-    "decode_error", "decode_plain", "encode", "encode_error", "encode_pickle", "encode_plain",
+    "MAX_DEPTH", "MAX_DIGITS", "MAX_MESSAGE", "MAX_TRACEBACK", "OUT_OF_BAND_BYTES", "PLAIN_TYPES", "Keep",
+    "decode", "decode_error", "decode_plain", "encode", "encode_error", "encode_pickle", "encode_plain",
     "encode_plain_error", "from_wire", "pickle_file", "to_wire",
 ]  # fmt: skip

@@ -6,19 +6,22 @@ from typing import Any
 
 from pyrotask.core.model import PICKLE, PLAIN, Payload
 from pyrotask.errors import PayloadError
-from pyrotask.payload.pickled import decode_pickle, encode_pickle
+from pyrotask.payload.pickled import Keep, decode_pickle, encode_pickle
 from pyrotask.payload.plain import NotPlain, pack, unpack
 
 
-def encode(value: object) -> Payload:
+def encode(value: object, keep: Keep | None = None) -> Payload:
     """Encode any value: plain where that carries it exactly, else pickle.
 
+    ``keep``: is given each buffer, and may return a block that has a copy of it.
     Raises PayloadError when neither can.
     """
     try:
-        return pack(value)
+        payload = pack(value)
     except NotPlain:
-        return encode_pickle(value)
+        return encode_pickle(value, keep)
+    kept = None if keep is None else keep(payload.read()[0])
+    return payload if kept is None else Payload(PLAIN, (kept,))
 
 
 def decode(payload: Payload) -> Any:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from pyrotask.core.blocks import Block, Buffer
 from pyrotask.core.model import PICKLE, Payload
 from pyrotask.errors import PayloadError
 from pyrotask.payload.texts import describe, type_name
@@ -14,20 +15,23 @@ from pyrotask.payload.texts import describe, type_name
 OUT_OF_BAND_BYTES = 16 * 1024
 """From this size on a buffer (an array's data) travels beside the pickle, not in it."""
 
+Keep = Callable[[bytes | memoryview], Block | None]
+"""Is given a buffer, a memoryview of bytes, and may return a block that has a copy of it."""
 
-def encode_pickle(value: object) -> Payload:
+
+def encode_pickle(value: object, keep: Keep | None = None) -> Payload:
     """Encode nearly any value; large contiguous buffers become buffers of their own.
 
     Functions and classes travel by name where the other side can import them. Those of
-    ``__main__``, lambdas and closures travel by value, with cloudpickle.
+    ``__main__``, lambdas and closures travel by value, with cloudpickle. ``keep``: see `encode`.
     Raises PayloadError with the reason when the value cannot be pickled.
     """
     try:
-        payload = _dump(pickle.dumps, value)
+        data, buffers = _dump(pickle.dumps, value, keep)
         # The name is in the stream of each pickle that refers to the module. A value that
         # merely holds this text is carried by cloudpickle as well.
-        if b"__main__" not in payload.read()[0]:
-            return payload
+        if b"__main__" not in data:
+            return Payload(PICKLE, (_kept(data, keep), *buffers))
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001, S110 - cloudpickle may carry it, or has the better reason
@@ -35,7 +39,8 @@ def encode_pickle(value: object) -> Payload:
     try:
         import cloudpickle  # noqa: PLC0415 - it takes 30 ms, and few processes need it
 
-        return _dump(cloudpickle.dumps, value)
+        data, buffers = _dump(cloudpickle.dumps, value, keep)
+        return Payload(PICKLE, (_kept(data, keep), *buffers))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -71,18 +76,23 @@ def decode_pickle(payload: Payload) -> Any:
         raise PayloadError(_why_not_loaded(error, parts)) from error
 
 
-def _dump(dumps: Callable[..., bytes], value: object) -> Payload:
-    buffers: list[bytes] = []
+def _dump(dumps: Callable[..., bytes], value: object, keep: Keep | None) -> tuple[bytes, list[Buffer]]:
+    buffers: list[Buffer] = []
 
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
         with buffer.raw() as raw:
             if raw.nbytes < OUT_OF_BAND_BYTES:
                 return True
-            buffers.append(bytes(raw))  # a copy: the caller may change the array right after
+            kept = None if keep is None else keep(raw)
+            buffers.append(bytes(raw) if kept is None else kept)  # a copy: the array may change right after
         return False
 
     data = dumps(value, protocol=5, buffer_callback=keep_in_band)
-    return Payload(PICKLE, (data, *buffers))
+    return data, buffers
+
+
+def _kept(data: bytes, keep: Keep | None) -> Buffer:
+    return data if keep is None else keep(data) or data
 
 
 def _writable(buffer: bytes) -> bytes | bytearray:

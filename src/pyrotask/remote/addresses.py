@@ -23,6 +23,7 @@ class Address:
         label: the broker's label, None when only the address is known.
         source: how it was found, for messages: ``"address"``, ``"connection file ..."``, ...
         key_file: where its key is, None if it is not known to have one.
+        near: its unix socket on this machine, None if it is not known to have one.
     """
 
     host: str
@@ -30,6 +31,7 @@ class Address:
     label: str | None = None
     source: str = "address"
     key_file: Path | None = None
+    near: Path | None = None
 
     @property
     def location(self) -> str:
@@ -37,6 +39,11 @@ class Address:
         if self.host.startswith(UNIX_PREFIX):
             return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def shortest(self) -> str:
+        """The shortest way there, as Pyro writes it: the unix socket on this machine, if there is one."""
+        return self.location if self.near is None else f"{UNIX_PREFIX}{self.near}"
 
 
 def parse_address(text: str) -> Address:
@@ -62,14 +69,14 @@ def address_of_uri(uri: str) -> Address:
 
 
 def answers(address: Address, timeout_s: float) -> bool:
-    """Tell whether somebody takes connections at that address; blocks for at most about the timeout."""
+    """Tell whether somebody takes connections there (by the shortest way), for about the timeout at most."""
     try:
-        if not address.host.startswith(UNIX_PREFIX):
+        if not address.shortest.startswith(UNIX_PREFIX):
             socket.create_connection((address.host, address.port), timeout_s).close()
             return True
         with socket.socket(socket.AF_UNIX) as unix:  # absent on Windows: AttributeError
             unix.settimeout(timeout_s)
-            unix.connect(address.host.removeprefix(UNIX_PREFIX))
+            unix.connect(address.shortest.removeprefix(UNIX_PREFIX))
             return True
     except (OSError, AttributeError, UnicodeError):
         return False

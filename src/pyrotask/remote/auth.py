@@ -32,12 +32,12 @@ class Gate:
         is_local: whether the peer is on this machine.
     """
 
-    __slots__ = ("_challenge", "_is_local", "_key", "_label", "is_open", "wire")
+    __slots__ = ("_challenge", "_key", "_label", "is_local", "is_open", "wire")
 
     def __init__(self, key: bytes | None, label: str, *, is_local: bool) -> None:
         self._key = key
         self._label = label
-        self._is_local = is_local
+        self.is_local = is_local
         self._challenge: ServerChallenge | None = None
         self.is_open = False
         """Whether objects may be reached."""
@@ -87,7 +87,7 @@ class Gate:
                 "proxy on the broker's machine sets its _pyroHandshake to "
                 "security.token(security.load_key(FILE)), with security from pyrotask.remote"
             )
-        if not self._is_local:
+        if not self.is_local:
             raise AuthenticationFailed(
                 "a token could be read on its way, and is taken on the broker's own machine only: "
                 "use pyrotask.connect() from here, or an SSH tunnel"

@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyrotask
+from pyrotask.arena import Opening
 from pyrotask.core.machine import Machine, Step
 from pyrotask.core.model import Kind, Nanoseconds, NodeId, Payload, ProcessId, TaskNumber
 from pyrotask.errors import BrokerBroken, Refused, TaskManagerTermination, UnknownProcess
@@ -34,6 +35,7 @@ from pyrotask.remote.bulk_values import (
     PatientCaller,
     Result,
     durations_ns,
+    measurements_from_wire,
     nothing,
     numbers,
     payload_from_wire,
@@ -62,11 +64,13 @@ BEAT_TELLS_WHAT_IS_IN_VAIN = 2
 
 
 def hello(origin: Origin, *, label: str = "", journal: Journal | None = None) -> Request:
-    """Who answers here: its versions, its lineage and its label."""
-    del origin
+    """Who answers here: its versions, its lineage and its label; and where to open what it shares."""
+    plate = None if origin.visitor is None else origin.visitor.plate
 
     def read(machine: Machine, _now: Nanoseconds, _: Caller | None) -> dict[str, Any]:
+        shown = {} if plate is None else {"arena": list(plate)}
         return {
+            **shown,
             "wire": versions.WIRES.newest,
             "oldest_wire": versions.WIRES.oldest,
             "version": pyrotask.__version__,
@@ -78,6 +82,25 @@ def hello(origin: Origin, *, label: str = "", journal: Journal | None = None) ->
         }
 
     return Request(read)
+
+
+def share(origin: Origin, process: int, descriptor: int, identity: bytes) -> Request:
+    """The client has opened our plate (see `hello`), and shares a segment of its own, if it has one.
+
+    From now on it is sent references to large buffers. Returns whether it may send such to that
+    segment; ``identity`` is empty if it has none.
+    """
+    named = Opening(numbers(process, "process"), numbers(descriptor, "descriptor"), _identity(identity))
+    visitor = origin.visitor
+    # Opened here, and not under the engine's lock.
+    is_open = visitor is not None and visitor.show(named if named.identity else None)
+    return Request(lambda _m, _now, _: is_open)
+
+
+def _identity(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError(f"identity must be bytes, not {type(value).__name__}")
+    return value
 
 
 def register_node(origin: Origin, period_s: float, info: str) -> Request:
@@ -192,11 +215,14 @@ def exchange(
     tags: list[str] | None,
     count: int,
     timeout_s: float,
+    ran: list[list[Any]] | None = None,
 ) -> Request:
     """Hand in results, then lease up to ``count`` tasks of these tags.
 
     Waits up to ``timeout_s`` (at most `LONGEST_WAIT_S`; 0: not at all) for the first task; if
     none comes, ``tasks`` is empty. ``tags`` None: those that the process registered with.
+    ``ran`` tells how long tasks took that it has run: each ``[tag, tasks, seconds in all]``.
+
     ``refused`` tells which results were not taken, and why; the others were. ``ended``, if it is
     there, tells which ``[task, attempt]`` of this worker are in vain by now.
 
@@ -206,11 +232,13 @@ def exchange(
     """
     number, handled = _process(process), tags_from_wire(tags)
     most, patience_ns = numbers(count, "count"), wait_ns(timeout_s)
+    measured = measurements_from_wire(ran)
     handed_in, refused = results_from_wire(results), list[list[Any]]()
     in_vain: list[tuple[TaskNumber, int]] = []
 
     def command(machine: Machine, now: Nanoseconds, caller: Caller | None) -> Step:
         done = _Steps()
+        machine.paces.note_all(measured)
         try:
             for result in handed_in:
                 try:
@@ -240,7 +268,7 @@ def exchange(
             tags=wanted,
             process=number,
             connection=origin.connection,
-            count=machine.fair_share(wanted, most),
+            count=most,
             caller=None if caller is None else PatientCaller(caller),
             timeout_at=now + patience_ns,
         )
@@ -326,6 +354,7 @@ _WORKERS_CALLS: Mapping[str, Call] = {
     call.__name__: call
     for call in (
         hello,
+        share,
         register_node,
         register_worker,
         beat,

@@ -121,9 +121,16 @@ def page_start(value: object) -> int:
 def _the_task(state: DurableState, number: TaskNumber) -> Task:
     found = state.tasks.get(number)
     if found is None:
-        known = "was collected, or forgotten" if number < state.next_task else "was never given out"
-        raise UnknownTask(f"there is no task {number}: it {known}")
+        raise UnknownTask(f"there is no task {number}: it {_why_gone(state, number)}")
     return found
+
+
+def _why_gone(state: DurableState, number: TaskNumber) -> str:
+    if number >= state.next_task:
+        return "was never given out"
+    if number >= state.first_task:
+        return "was collected, or forgotten"
+    return "was collected, or forgotten; or never given out, since a restart of the broker skips some numbers"
 
 
 def _is_taken_over(state: DurableState, task: Task, selection: Selection) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import socket
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import Pyro5.errors
 
+from pyrotask.arena import Arena, NoSegment, Opening, Reader, Recycling, Segment, Vanished
 from pyrotask.config import Settings
 from pyrotask.errors import AuthenticationFailed, BrokerBroken, ConnectError, KeyRequired, VersionMismatch
 from pyrotask.remote import bulk, discovery, refusals, versions
@@ -37,6 +39,9 @@ says nothing, while the broker is back elsewhere."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 """Between two tries to reconnect: at once for a short break, gently for a long one."""
 
+VAIN_CONNECTIONS = 3
+"""After so many in a row, over which nothing in shared memory could be read, bytes are asked for."""
+
 
 class BulkProxy:
     """A connection to the bulk object of a broker.
@@ -47,6 +52,8 @@ class BulkProxy:
         where: the broker's label or address, see `discovery.find`.
         settings: None: `Settings.load()`.
         connect: False: there is no connection until `reconnect` has made one.
+        arena: where the caller keeps what he sends; it serves this connection only.
+        recycling: gives memory for large values that come; None: each gets new memory.
 
     Attributes:
         label, lineage: the broker's; the lineage tells whether numbers from before a
@@ -62,12 +69,26 @@ class BulkProxy:
         VersionMismatch: it runs a version that we cannot talk to.
     """
 
-    def __init__(self, where: str, settings: Settings | None = None, *, connect: bool = True) -> None:
+    def __init__(
+        self,
+        where: str,
+        settings: Settings | None = None,
+        *,
+        connect: bool = True,
+        arena: Arena | None = None,
+        recycling: Recycling | None = None,
+    ) -> None:
         self._where = where
         self._settings = settings or Settings.load()
         self._proxy: KeyedProxy | None = None
         self._lean: LeanConnection | None = None
         """The same connection, for our calls."""
+        self._arena = arena
+        self._buffer = bytearray if recycling is None else recycling.buffer
+        self._vain_connections = 0
+        """In a row, which broke since what the broker referred to could not be read."""
+        self._shown: Segment | None = None
+        """The segment that we have shown over this connection."""
         self.label = ""
         self.lineage = ""
         self.location = ""
@@ -124,7 +145,17 @@ class BulkProxy:
     def _open(self) -> LeanConnection:
         if self._lean is None:
             raise ConnectError(f"the connection to {self._where!r} is closed: call reconnect first")
+        if self._arena is not None and self._arena.segment is not self._shown and self._lean.is_idle:
+            self._show(self._lean, self._arena.segment)
         return self._lean
+
+    def _show(self, lean: LeanConnection, segment: Segment | None) -> None:
+        """Let the broker open our segment. If it cannot, all goes over the connection."""
+        self._shown = segment
+        if segment is not None and lean.reader is not None:
+            named = (os.getpid(), segment.descriptor, segment.identity)
+            if lean.call("share", named, CALL_TIMEOUT_S):
+                lean.shared = segment.identity
 
     def _explain(self, method: str, error: Exception) -> None:
         """Raise what it means for our caller, unless it is for him as it is."""
@@ -133,6 +164,7 @@ class BulkProxy:
             self.close()
             raise ConnectError(f"{at} has stopped: {error}") from error
         if isinstance(error, (Pyro5.errors.CommunicationError, ConnectionError)) and self._lean is not None:
+            self._note_vanished(self._lean, error)
             self.close()
             raise ConnectError(f"the connection to {at} broke in {method} ({error})") from error
         if isinstance(error, AttributeError):  # of the broker
@@ -163,7 +195,7 @@ class BulkProxy:
         self.close()
         address = discovery.find(self._where, self._settings)
         proxy = KeyedProxy(
-            f"PYRO:{bulk.OBJECT_ID}@{address.location}",
+            f"PYRO:{bulk.OBJECT_ID}@{address.shortest}",
             address.key_file,
             key_is_a_must=key_is_a_must(address),
         )
@@ -174,6 +206,9 @@ class BulkProxy:
             hello = proxy._pyroInvoke("hello", (), {})  # noqa: SLF001
             wire = refusals.common_wire(address, hello)
             refusals.check_label(address, hello)
+            reader = self._reader_of(hello)
+            if reader is not None:
+                proxy._pyroInvoke("share", (os.getpid(), 0, b""), {})  # noqa: SLF001
         except (Pyro5.errors.CommunicationError, ConnectionError) as error:
             proxy._pyroRelease()  # noqa: SLF001
             if isinstance(error, ConnectError):
@@ -187,9 +222,27 @@ class BulkProxy:
             raise
         self._proxy = proxy
         self._lean = LeanConnection(proxy._pyroConnection.sock, bulk.OBJECT_ID)  # noqa: SLF001
+        self._lean.reader, self._shown = reader, None
+        if self._arena is not None:
+            self._arena.serve(None if reader is None else reader.broker)
         self.label, self.lineage, self.location = hello["label"], hello["lineage"], address.location
         self.has_journal = hello.get("has_journal", False) is True
         self.wire, self.python = wire, str(hello.get("python", ""))
+
+    def _reader_of(self, hello: dict[str, Any]) -> Reader | None:
+        """How to read what the broker shares, if it is on this host."""
+        plate = hello.get("arena")
+        if plate is None or not self._settings.arena_bytes or self._vain_connections >= VAIN_CONNECTIONS:
+            return None
+        try:
+            return Reader(Opening(*plate), self._buffer)
+        except (TypeError, NoSegment) as error:
+            log.debug("large values go over the connection: %s", error)
+            return None
+
+    def _note_vanished(self, lean: LeanConnection, error: Exception) -> None:
+        if isinstance(error.__cause__, Vanished) and lean.reader is not None:
+            self._vain_connections = 0 if lean.reader.has_fetched else self._vain_connections + 1
 
     def reconnect(self, timeout_s: float | None = None, stop: threading.Event | None = None) -> None:
         """Find the broker again, wherever it is now, and connect: as often as it takes.

@@ -1,7 +1,8 @@
 """The bulk call that shows a broker as a whole: what `pyrotask status` prints.
 
 It is part of the table of `pyrotask.remote.bulk`, and its rules hold here too; each field stands in
-docs/protocol.md. It takes time in proportion to the processes, and holds the lock for it.
+docs/protocol.md. It takes time in proportion to the processes and the tags, however many tasks there are,
+and holds the lock for it.
 """
 
 from __future__ import annotations

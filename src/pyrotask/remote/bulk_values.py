@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyrotask.core.blocks import in_blocks
+from pyrotask.core.blocks import Block, in_blocks
 from pyrotask.core.model import (
     FORMATS,
     SECOND,
@@ -37,7 +37,8 @@ LONGEST_WAIT_S = 60.0
 RELEASES = frozenset({Cause.RETURNED, Cause.DRAINED, Cause.NOT_BEGUN})
 """Why a worker may release what it holds. What became of a dead one is not for a worker to say."""
 
-_BYTES = frozenset({bytes})
+_BUFFERS = frozenset({bytes, Block})
+"""What a buffer of a payload is when it was unpacked: a block, if a reference to it came."""
 
 NOTHING = "nothing"
 """The reply of a call that waited in vain: not empty, since that would stand for a timeout."""
@@ -102,6 +103,29 @@ def _result(wire: Any) -> Result:
     raise ValueError(f"a result is a value, an error or a release, not {kind!r}")
 
 
+def measurements_from_wire(ran: object) -> list[tuple[str, int, Nanoseconds]]:
+    """Read how long tasks took: each ``[tag, tasks, seconds in all]``; None: that is not said.
+
+    Raises:
+        TypeError, ValueError: one of them is not that.
+    """
+    if ran is None:
+        return []
+    if not isinstance(ran, list | tuple):
+        raise TypeError(f"ran must be a list, not {type(ran).__name__}")
+    return [_measurement(one) for one in ran]
+
+
+def _measurement(wire: Any) -> tuple[str, int, Nanoseconds]:
+    try:
+        tag, tasks, seconds = wire
+        if tasks == 0:
+            raise ValueError("0 tasks take no time")
+        return text(tag, "the tag"), numbers(tasks, "tasks"), durations_ns(seconds, "seconds")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a measurement is [tag, tasks, seconds] ({error})") from error
+
+
 def task_to_wire(lease: Lease) -> list[Any]:
     """A task: ``[task, tag, attempt, payload, plain_answer, time_limit_s | None, [input, ...]]``."""
     limit_ns = lease.options.time_limit_ns
@@ -117,8 +141,8 @@ def task_to_wire(lease: Lease) -> list[Any]:
 
 
 def payload_to_wire(value: Payload) -> list[Any]:
-    """A payload as msgpack carries it. Reads the disk, if it is kept there."""
-    return [value.format, list(value.read())]
+    """A payload for the codec, which knows what becomes of a block. Reads the disk, if it is kept there."""
+    return [value.format, value.to_send()]
 
 
 def payload_from_wire(wire: Any) -> Payload:
@@ -127,7 +151,7 @@ def payload_from_wire(wire: Any) -> Payload:
         kind, buffers = wire
     except (TypeError, ValueError):
         raise ValueError("a payload is [format, [buffer, ...]]") from None
-    if not isinstance(kind, str) or not _BYTES.issuperset(map(type, buffers)):
+    if not isinstance(kind, str) or not _BUFFERS.issuperset(map(type, buffers)):
         raise ValueError("a payload is [format, [buffer, ...]], where the buffers are bytes")
     return Payload(FORMATS.get(kind, kind), in_blocks(buffers))
 

@@ -16,11 +16,13 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
+from pyrotask.arena import Visitor
 from pyrotask.errors import AuthenticationFailed
 from pyrotask.remote import wire
 from pyrotask.remote.auth import AUTH_OBJECT, PROVE, Gate
 from pyrotask.remote.daemon import PyroConnection
 from pyrotask.remote.inbox import Inbox
+from pyrotask.remote.near_socket import is_of_another_user
 from pyrotask.remote.os_sockets import Socket, has_hung_up, notice_dead_peers
 from pyrotask.remote.security import is_loopback
 from pyrotask.remote.serializing import Codec, dump_in
@@ -63,6 +65,7 @@ class Connection(asyncio.BufferedProtocol):
         "gate",
         "hub",
         "number",
+        "visitor",
     )  # fmt: skip
 
     def __init__(self, hub: Hub) -> None:
@@ -70,6 +73,8 @@ class Connection(asyncio.BufferedProtocol):
         self.gate: Gate
         self.number: ConnectionId | None = None
         """Its number in the engine, once it may reach objects."""
+        self.visitor: Visitor | None = None
+        """What it shares with us, if it is on this host."""
         self._inbox = Inbox(hub.shared, hub.settings.handshake_message_bytes)
         self._transport: asyncio.Transport
         self._turn: Turn | None = None
@@ -96,6 +101,8 @@ class Connection(asyncio.BufferedProtocol):
         is_local = not isinstance(peer, tuple) or is_loopback(peer[0])
         self.gate = Gate(self.hub.key, self.hub.label, is_local=is_local)
         self.hub.opened(self)
+        if is_of_another_user(self._socket()):
+            self._drop("it is of another user")
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes are to be put."""
@@ -141,7 +148,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def peer(self) -> object:
         """Who is there, for the log."""
-        return self._transport.get_extra_info("peername")
+        return self._transport.get_extra_info("peername") or "a process of this machine"
 
     def is_there(self) -> bool:
         """Whether an answer would find somebody: the system may know better than the loop."""
@@ -199,6 +206,8 @@ class Connection(asyncio.BufferedProtocol):
             self._turn.abandon()
         if self._pyro is not None:
             self.hub.daemon.closed(self._pyro)
+        if self.visitor is not None:
+            self.visitor.leave()
 
     def hang_up(self) -> None:
         """Close the connection, without the loop: it has ended."""
@@ -319,6 +328,8 @@ class Connection(asyncio.BufferedProtocol):
     def _let_in(self) -> None:
         self.number = self.hub.engine.connect()
         self._inbox.most_bytes = self.hub.settings.max_message_bytes
+        if self.hub.shelf is not None and self.gate.is_local:
+            self.visitor = Visitor(self.hub.shelf)
         self.hub.admitted(self)
 
     def _turn_away(self) -> None:

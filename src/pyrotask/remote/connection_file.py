@@ -34,6 +34,7 @@ class ConnectionFile:
         started_at: when it started, in seconds of the wall clock (`time.time`).
         version: its version of pyrotask.
         key_file: the file of its key on that machine, None if it asks for none.
+        near: its unix socket on that machine, None if it has none.
     """
 
     label: str
@@ -45,6 +46,7 @@ class ConnectionFile:
     started_at: float
     version: str
     key_file: Path | None = None
+    near: Path | None = None
 
     @staticmethod
     def path(directory: Path, label: str) -> Path:
@@ -59,7 +61,8 @@ class ConnectionFile:
         Raises:
             PermissionError: if the directory is not private, see `private_files.private_directory`.
         """
-        values = asdict(self) | {"key_file": None if self.key_file is None else str(self.key_file)}
+        paths = {"key_file": self.key_file, "near": self.near}
+        values = asdict(self) | {name: path and str(path) for name, path in paths.items()}
         path = self.path(private_directory(directory), self.label)
         write_private(path, json.dumps(values, indent=1).encode() + b"\n")
         return path
@@ -118,10 +121,11 @@ class ConnectionFile:
     @property
     def address(self) -> Address:
         """Where to connect to: for a broker on all addresses, loopback if it is on this machine."""
-        host = self.host
+        is_here, host = self.hostname == socket.gethostname(), self.host
         if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - read, not bound
-            host = "127.0.0.1" if self.hostname == socket.gethostname() else self.hostname
-        return Address(host, self.port, self.label, key_file=self.key_file)
+            host = "127.0.0.1" if is_here else self.hostname
+        near = self.near if is_here else None
+        return Address(host, self.port, self.label, key_file=self.key_file, near=near)
 
     @classmethod
     def _read(cls, path: Path) -> Self:
@@ -130,8 +134,9 @@ class ConnectionFile:
             known = {
                 name: values[name] for name in cls.__slots__ if name in values
             }  # a newer version may say more
-            key_file = known.pop("key_file", None)
-            file = cls(**known, key_file=None if key_file is None else Path(key_file))
+            for name in ("key_file", "near"):
+                known[name] = None if known.get(name) is None else Path(known[name])
+            file = cls(**known)
             file._check_types()
         except (ValueError, TypeError) as error:
             raise ValueError(

@@ -68,6 +68,9 @@ def _find_by_file(label: str, settings: Settings, tried: list[str]) -> Address |
         tried.append(f"{place} ({error})")
     else:
         address = replace(file.address, source=place)
+        if address.near is not None and answers(address, settings.lookup_timeout_s):
+            return address
+        address = replace(address, near=None)
         if answers(address, settings.lookup_timeout_s):
             return address
         tried.append(

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pyrotask.arena import Shelf
 from pyrotask.config import Settings
 from pyrotask.engine import Engine
 from pyrotask.errors import ConnectError
 from pyrotask.remote.batch import BatchRun
+from pyrotask.remote.blocks_on_wire import loader
 from pyrotask.remote.connection import Connection
 from pyrotask.remote.errands import Errands
 from pyrotask.remote.inbox import Shared
@@ -27,8 +30,6 @@ from pyrotask.remote.serializing import make_codecs
 from pyrotask.remote.services import Service
 
 if TYPE_CHECKING:
-    import socket
-
     from pyrotask.reference import Origin
     from pyrotask.remote.daemon import PyroDaemon
     from pyrotask.remote.turn import Turn
@@ -95,7 +96,6 @@ class Hub:
         """Called in the loop's thread, at its end, if it ended by an error."""
         self.loop = asyncio.new_event_loop()
         self.shared = Shared()
-        self.codecs = make_codecs()
         self.deferring = Deferring(self._deliver)
         self.unsent: set[Turn] = set()
         """Turns that have something handed out which is not on its way yet."""
@@ -104,25 +104,28 @@ class Hub:
         """Who has not been let in yet, and by when he has to be; the oldest first."""
         self._sweeper: asyncio.TimerHandle | None = None
         self._large = Errands("pyrotask-large", LARGE_THREADS)
+        self.shelf = Shelf(self._large.run) if settings.arena_bytes else None
+        """What clients on this host share with us; None: nothing."""
+        self.codecs = make_codecs(loader(self.shelf, settings.max_message_bytes))
         self._mail: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._rung = False
         self._delivering = False
         self._thread: threading.Thread | None = None
         self._thread_id: int | None = None
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._stopping = False
 
     # --- start and stop -------------------------------------------------------------------
 
-    def start(self, listener: socket.socket) -> None:
-        """Serve what connects to the socket, in a thread of our own. Returns when it does."""
+    def start(self, listeners: Iterable[socket.socket]) -> None:
+        """Serve what connects to these sockets, in a thread of our own. Returns when it does."""
         ready = threading.Event()
         self._thread = threading.Thread(
-            target=self._run, args=(listener, ready), name="pyrotask-loop", daemon=True
+            target=self._run, args=(listeners, ready), name="pyrotask-loop", daemon=True
         )
         self._thread.start()
         ready.wait()
-        if self._server is None:
+        if not self._servers:
             raise RuntimeError("the event loop could not be started: see the log")
         self.engine.watchdog.judge_through(self._judge_soon)
 
@@ -139,18 +142,18 @@ class Hub:
         self.post(self._begin_stop, timeout_s)
         thread.join()
         self._large.stop()
+        if self.shelf is not None:
+            self.shelf.close()
 
     def is_current_thread(self) -> bool:
         """Whether the caller runs in the loop's thread."""
         return threading.get_ident() == self._thread_id
 
-    def _run(self, listener: socket.socket, ready: threading.Event) -> None:
+    def _run(self, listeners: Iterable[socket.socket], ready: threading.Event) -> None:
         loop = self.loop
         self._thread_id = threading.get_ident()
         try:
-            self._server = loop.run_until_complete(
-                loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
-            )
+            self._servers = [loop.run_until_complete(self._serve(listener)) for listener in listeners]
             loop.call_soon(ready.set)
             loop.run_forever()
         except BaseException as error:
@@ -164,10 +167,15 @@ class Hub:
             loop.close()
             self._thread_id = None  # another thread may get it now
 
+    async def _serve(self, listener: socket.socket) -> asyncio.Server:
+        if listener.family in {socket.AF_INET, socket.AF_INET6}:
+            return await self.loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+        return await self.loop.create_unix_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+
     def _hang_up(self) -> None:
         """After an error nobody is served any more, and everybody sees that."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in list(self._connections):
             connection.hang_up()
 
@@ -180,8 +188,8 @@ class Hub:
             self.loop.call_soon(self._begin_stop, timeout_s, turns - 1)
             return
         self._stopping = True
-        assert self._server is not None
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in list(self._connections):
             connection.finish()
         self.loop.call_later(timeout_s, self._abort_all)

@@ -13,11 +13,12 @@ import socket
 from collections import deque
 from typing import Any
 
-import msgpack
 import Pyro5.errors
 from Pyro5.serializers import serializers
 
+from pyrotask.arena import Reader, Vanished
 from pyrotask.remote import wire
+from pyrotask.remote.blocks_on_wire import pack, pack_references, unpack
 from pyrotask.wire_errors import from_builtin
 
 READ_BYTES = 64 * 1024
@@ -44,6 +45,10 @@ class LeanConnection:
         self._timeout_s = sock.gettimeout()
         self._rest = b""
         """What was read of messages that nobody has asked for yet."""
+        self.reader: Reader | None = None
+        """How to read what the broker refers to; None: it refers to nothing."""
+        self.shared: bytes | None = None
+        """The identity of our own segment that the broker has open."""
 
     def send(self, *calls: tuple[str, tuple[Any, ...]]) -> None:
         """Send calls, each a method and its arguments, without waiting for a reply.
@@ -58,7 +63,7 @@ class LeanConnection:
         sequence = self._sequence
         for method, args in calls:
             call = (self._object_id, method, args, None)
-            data = _packed(call)
+            data = _packed(call, self.shared)
             sequence = (sequence + 1) & 0xFFFF
             parts += (wire.call_header(_PYRO.serializer_id, sequence, len(data)), data)
         while self._sequence != sequence:  # only now, since an argument may be no good
@@ -95,7 +100,15 @@ class LeanConnection:
             ours = from_builtin(raised)
             ours.__dict__["_pyroTraceback"] = getattr(raised, "_pyroTraceback", None)
             raise ours
-        return msgpack.unpackb(data, raw=False, ext_hook=_PYRO.ext_hook)
+        try:
+            return unpack(data, self.reader)
+        except Vanished as error:  # whoever asks again gets what there is now
+            raise Pyro5.errors.ConnectionClosedError(f"receiving: {error}") from error
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all replies have come."""
+        return not self._unanswered
 
     def call(self, method: str, args: tuple[Any, ...], timeout_s: float | None) -> Any:
         """Send a call, and wait for its reply. Raises as `send` and `receive` do."""
@@ -134,9 +147,8 @@ class LeanConnection:
         return data
 
 
-def _packed(call: tuple[Any, ...]) -> bytes:
+def _packed(call: tuple[Any, ...], shared: bytes | None) -> bytes:
     try:
-        data: bytes = msgpack.packb(call, use_bin_type=True, default=_PYRO.default)
+        return pack(call) if shared is None else pack_references(call, shared)
     except Pyro5.errors.SerializeError as error:  # to Pyro it is trouble of the connection
         raise TypeError(f"an argument cannot travel: {error}") from error
-    return data

@@ -41,6 +41,13 @@ class Socket(Protocol):
     def setsockopt(self, level: int, option: int, value: int, /) -> None:
         """Set an option."""
 
+    @property
+    def family(self) -> int:
+        """TCP over IPv4 or IPv6, or a unix socket."""
+
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
+        """Read an option of that size."""
+
 
 def notice_dead_peers(sock: Socket) -> None:
     """Have the system break the connection when its other end is gone. Does nothing where it cannot."""

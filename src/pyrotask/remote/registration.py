@@ -73,6 +73,11 @@ class Registration:
         """What is not as it should be, at the moment: sentences, each of which says what to do."""
         return tuple(self._warnings)
 
+    @property
+    def is_in_name_server(self) -> bool:
+        """Whether the name is there, as far as we know. From any thread."""
+        return self._is_registered
+
     def enter(self) -> None:
         """Make the entries.
 
@@ -86,18 +91,22 @@ class Registration:
         if self._with_file:
             self._file.write(self._settings.runtime_dir)
 
+    def leave_file(self) -> None:
+        """Remove the connection file, if it is still ours. Idempotent; takes no time."""
+        if self._with_file:
+            with contextlib.suppress(OSError):
+                self._file.remove(self._settings.runtime_dir)
+
     def leave(self) -> None:
         """Remove the entries that are still ours. Idempotent."""
         self._over.set()
-        if self._with_file:  # first: it takes no time
-            with contextlib.suppress(OSError):
-                self._file.remove(self._settings.runtime_dir)
+        self.leave_file()
         if self._keeper is not None:
             self._keeper.join()
             self._keeper = None
         if self._is_registered:
-            self._is_registered = False
             unregister_name(self._file.label, self._uri, self._settings)
+            self._is_registered = False
         if self._own_name_server is not None:
             self._own_name_server.stop()
             self._own_name_server = None

@@ -14,12 +14,12 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import msgpack
 import serpent
 from Pyro5.core import _ExceptionWrapper
 from Pyro5.serializers import SerializerBase, serializers, serializers_by_id
 
 from pyrotask.errors import PyrotaskError, TaskRaisedException
+from pyrotask.remote.blocks_on_wire import Load, pack, pack_references, unpack
 from pyrotask.wire_errors import to_builtin
 
 log = logging.getLogger(__name__)
@@ -56,25 +56,38 @@ class Codec:
     task, sends the same bytes again and again, and to decode them is most of the work.
     """
 
-    def __init__(self, name: str, loads: Callable[[bytes | bytearray], Any], *, large_bytes: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        loads: Callable[[bytes | bytearray], Any],
+        *,
+        large_bytes: int,
+        dumps: Callable[[object], bytes] | None = None,
+    ) -> None:
         self.name = name
         self.id: int = serializers[name].serializer_id
         self.large_bytes = large_bytes
         """From this size on a message takes it milliseconds: that is not done in the loop."""
-        self._dumps: Callable[[object], bytes] = serializers[name].dumps
+        self._dumps: Callable[[object], bytes] = dumps or serializers[name].dumps
+        self._dumps_references = pack_references if name == "msgpack" else self._dumps
         self._loads = loads
         self._nothing: bytes = self._dumps(None)
         self._yes: bytes = self._dumps(True)
         self._no: bytes = self._dumps(False)
         self._known_calls: dict[bytes, RawCall] = {}
 
-    def dumps(self, value: object) -> bytes:
-        """Encode a value. Raises whatever Pyro's serializer does."""
+    def dumps(self, value: object, *, by_reference: bool = False) -> bytes:
+        """Encode a value. Raises whatever Pyro's serializer does.
+
+        ``by_reference``: the reader can open what is in shared memory; only msgpack makes use of it.
+        """
         if value is None:
             return self._nothing
         if value is True:
             return self._yes
-        return self._no if value is False else self._dumps(value)
+        if value is False:
+            return self._no
+        return self._dumps_references(value) if by_reference else self._dumps(value)
 
     def load(self, data: bytes | bytearray | memoryview) -> Any:
         """Decode a value, of plain types only. Raises ValueError for what cannot be decoded."""
@@ -151,12 +164,12 @@ def revived(call: RawCall, data: bytes | bytearray | memoryview) -> RawCall:
         raise ValueError("the arguments are nested too deeply") from None
 
 
-def make_codecs() -> dict[int, Codec]:
+def make_codecs(load_msgpack: Load = unpack) -> dict[int, Codec]:
     """Codecs of the serializers that we take, by their numbers on the wire."""
     codecs = (
         Codec("serpent", _load_serpent, large_bytes=64 * KIB),
         Codec("json", _load_json, large_bytes=256 * KIB),
-        Codec("msgpack", _load_msgpack, large_bytes=4096 * KIB),
+        Codec("msgpack", load_msgpack, large_bytes=4096 * KIB, dumps=pack),
     )
     return {codec.id: codec for codec in codecs}
 
@@ -203,10 +216,6 @@ def _load_serpent(data: bytes | bytearray) -> Any:
 
 def _load_json(data: bytes | bytearray) -> Any:
     return json.loads(data.decode("utf-8"))
-
-
-def _load_msgpack(data: bytes | bytearray) -> Any:
-    return msgpack.unpackb(data, raw=False, ext_hook=serializers["msgpack"].ext_hook)
 
 
 def _is_known(error: BaseException) -> bool:

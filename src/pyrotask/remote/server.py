@@ -27,6 +27,7 @@ from pyrotask.remote.connection_file import ConnectionFile
 from pyrotask.remote.daemon import PyroDaemon
 from pyrotask.remote.hub import Hub
 from pyrotask.remote.labels import object_name
+from pyrotask.remote.near_socket import NearSocket
 from pyrotask.remote.os_sockets import listen
 from pyrotask.remote.registration import NameServerUse, Registration
 from pyrotask.remote.security import load_or_create_key, require_key_for
@@ -63,7 +64,7 @@ class Server:
         name_server: "auto": register in Pyro's name server if there is one; "require": or
             fail; "start": or start one; "off": do not ask for it.
         connection_file: whether to leave a connection file, by which this user's processes
-            find the broker.
+            find the broker; and a unix socket beside it, by which those of this machine reach it.
         journal: the folder in which the new task manager keeps its state; see `TaskManager`.
 
     Raises:
@@ -100,6 +101,7 @@ class Server:
         self.daemon: PyroDaemon
         """Pyro's daemon, once it is started: other objects can be registered in it."""
         self._hub: Hub | None = None
+        self._near: NearSocket | None = None
         self._registration: Registration | None = None
         self._broken: BrokerBroken | None = None
         self._on_broken: queue.SimpleQueue[Callable[[BrokerBroken], object]] = queue.SimpleQueue()
@@ -143,6 +145,8 @@ class Server:
                 self.task_manager.broker.engine.watchdog.stop()
             if self._registration is not None:
                 leave_within(LEAVE_S, self._registration)
+            if self._near is not None:
+                self._near.remove()
             self._hub.stop(timeout_s)
             self._stopped.set()
         self.daemon.close()
@@ -218,16 +222,22 @@ class Server:
             self._name: Service(reference.CALLS),
             bulk.OBJECT_ID: Service(bulk.service(self.label, engine.journal), OWN_SERIALIZER, is_opaque=True),
         }
-        listener = listen(self.host, self._port)
-        self._port = listener.getsockname()[1]
+        listeners = [listen(self.host, self._port)]
+        self._port = listeners[0].getsockname()[1]
         hub = Hub(engine, self.settings, self.label, key, services)
         try:
-            hub.daemon = self.daemon = PyroDaemon(hub, listener, self.address, services, self.stop)
+            hub.daemon = self.daemon = PyroDaemon(hub, listeners[0], self.address, services, self.stop)
             self.daemon.register(self.task_manager, self._name)
             hub.on_died = self._mourn
-            hub.start(listener)
+            if self._connection_file and (near := NearSocket.open(self.settings.runtime_dir)) is not None:
+                self._near = near
+                listeners.append(near.listener)
+            hub.start(listeners)
         except BaseException:
-            listener.close()
+            for listener in listeners:
+                listener.close()
+            if self._near is not None:
+                self._near.remove()
             hub.loop.close()
             raise
         self._hub = hub
@@ -247,6 +257,7 @@ class Server:
             started_at=time.time(),
             version=pyrotask.__version__,
             key_file=self._key_file,
+            near=None if self._near is None else self._near.path,
         )
         self._registration = Registration(
             file, self.uri, self.settings, self._name_server, with_file=self._connection_file
@@ -274,6 +285,7 @@ class Server:
 
 def leave_within(seconds: float, registration: Registration) -> None:
     """Remove the entries, and do not wait longer for a name server that does not answer."""
+    registration.leave_file()
     thread = threading.Thread(target=registration.leave, name="pyrotask-leave", daemon=True)
     try:
         thread.start()
@@ -281,5 +293,5 @@ def leave_within(seconds: float, registration: Registration) -> None:
         registration.leave()
         return
     thread.join(seconds)
-    if thread.is_alive():
+    if thread.is_alive() and registration.is_in_name_server:
         log.warning("the name server is silent: the broker's name may stay there, and be replaced later")

@@ -147,7 +147,9 @@ class Turn:
 
     def _origin(self, service: Service) -> Origin:
         serializer = None if service.is_opaque else self._codec.name
-        return Origin(self._connection.number, serializer, self._connection.gate.wire)
+        return Origin(
+            self._connection.number, serializer, self._connection.gate.wire, self._connection.visitor
+        )
 
     def _act(self, found: Request | Batch | Elsewhere | Exception) -> None:
         message, self._body = self._body, None  # a parked call keeps nothing of it
@@ -232,16 +234,23 @@ class Turn:
                 self.refuse(TimeoutError("there is nothing yet"), ticket)
                 return
             self.hand_out(reply)
-        if _is_large(reply, self._codec.large_bytes):
+        if _is_large(reply, self._codec.large_bytes, by_reference=self._opens_ours):
             self._hub.run_large(lambda: self._encode(reply), lambda outcome: self.conclude(outcome, ticket))
         else:
             self.conclude(self._encode(reply), ticket)
+
+    @property
+    def _opens_ours(self) -> bool:
+        """Whether it is sent references to what it can read itself."""
+        visitor = self._connection.visitor
+        return visitor is not None and visitor.opens_ours
 
     def _encode(self, reply: Any) -> Outcome:
         """Make the return value and encode it. Runs in any thread."""
         assert self._request is not None
         try:
-            return Outcome(checked(self._codec.dumps(self._request.present(reply))))
+            value = self._request.present(reply)
+            return Outcome(checked(self._codec.dumps(value, by_reference=self._opens_ours)))
         except TaskRaisedException as error:
             return Outcome(self._codec.dump_error(error), wire.EXCEPTION)
         except Exception as error:  # noqa: BLE001 - whatever a value does when it is encoded
@@ -321,11 +330,13 @@ def size_of(reply: Any) -> int:
     return sum([value.nbytes for value in _values_in(reply)])
 
 
-def _is_large(reply: Any, large_bytes: int) -> bool:
+def _is_large(reply: Any, large_bytes: int, *, by_reference: bool) -> bool:
     """Whether it would hold up the loop: by its size, or for what has to be read from files."""
     nbytes = size_of(reply)
     if nbytes <= READ_AT_ONCE_BYTES:
         return nbytes > large_bytes
+    if by_reference:
+        nbytes -= sum(value.shared_bytes for value in _values_in(reply))
     return nbytes > large_bytes or sum(value.bytes_away for value in _values_in(reply)) > READ_AT_ONCE_BYTES
 
 

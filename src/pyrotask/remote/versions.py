@@ -44,6 +44,10 @@ that is spoken here, a conversation is kept in the tests, and held again.
 """
 
 
+TOLD_HOW_LONG_TASKS_TOOK = 2
+"""From this version on, `exchange` tells the broker so."""
+
+
 def wire_of(told: Mapping[str, Any]) -> int:
     """The version to speak with somebody who has told this; who tells none speaks the oldest."""
     theirs = range_told(told)

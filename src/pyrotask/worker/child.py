@@ -1,7 +1,7 @@
 """The process that runs tasks: it leases one, runs it in its main thread, and hands in.
 
-A child is started by a supervisor, as ``python -m pyrotask.worker.child LABEL {...}``, and
-ends with it. Its life::
+A child is started by a supervisor, as ``python -m pyrotask.worker.child LABEL LETTER``, where the
+letter is a descriptor with its `Orders`, and ends with it. Its life::
 
     register -> exchange (hand in, lease) -> run -> exchange -> ...
 
@@ -15,7 +15,6 @@ else: it registers anew and drops what it has.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -25,12 +24,9 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import FrameType
-from typing import Self
 
-from pyrotask.config import Settings
+from pyrotask.arena import Arena, Recycling
 from pyrotask.errors import (
     AuthenticationFailed,
     ConnectError,
@@ -47,6 +43,7 @@ from pyrotask.worker.begun import Goodbye, Number, Slate
 from pyrotask.worker.exchanges import Exchanges
 from pyrotask.worker.functions import Functions, fetcher
 from pyrotask.worker.handlers import Handlers, working_directory_first
+from pyrotask.worker.orders import Orders, read_inherited
 from pyrotask.worker.outbox import Outbox
 from pyrotask.worker.pace import Pace
 from pyrotask.worker.porter import Porter
@@ -56,41 +53,6 @@ log = logging.getLogger("pyrotask.worker")
 
 NODE_PAUSE_S = 0.02
 """How often a child looks whether its supervisor has found the (new) broker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What a supervisor tells its child, through the command line."""
-
-    where: str
-    modules: tuple[str, ...]
-    settings: Settings
-    period_s: float
-    info: str
-    parent_pid: int
-    slate: int
-    """Descriptors that the child inherits, like those that follow."""
-    tray: tuple[int, int]
-    rope: int
-    bell: int
-
-    def command(self) -> list[str]:
-        """The command that starts the child."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("where", "settings")}
-        settings = {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(self.settings).items()
-        }
-        orders = json.dumps(values | {"settings": settings})
-        return [sys.executable, "-m", "pyrotask.worker.child", self.where, orders]
-
-    @classmethod
-    def read(cls, where: str, orders: str) -> Self:
-        """Read what `command` wrote."""
-        values = json.loads(orders)
-        settings = Settings(**values.pop("settings"))
-        reading, writing = values.pop("tray")
-        return cls(where, tuple(values.pop("modules")), settings, tray=(reading, writing), **values)
 
 
 class _ToldToEndError(BaseException):
@@ -106,7 +68,10 @@ class Child:
         self._slate.close_descriptor()
         self._tray = Tray(*orders.tray)
         self._handlers = Handlers({})
-        self._broker = BulkProxy(orders.where, orders.settings, connect=False)
+        self._arena = Arena(orders.settings.arena_bytes)
+        self._broker = BulkProxy(
+            orders.where, orders.settings, connect=False, arena=self._arena, recycling=Recycling()
+        )
         self._lineage = ""
         """Whose numbers our process and results have."""
         self._process: int | None = None
@@ -119,8 +84,6 @@ class Child:
         """The last tasks had to be waited for: so the next will have to be."""
         self._porter = Porter(self._outbox, self._hand_in_meanwhile)
         self._pace = Pace()
-        self._ran, self._busy_ns = 0, 0
-        """How many tasks since the last lease, and how long they took."""
         self._line = threading.Lock()
         """Held by whoever speaks to the broker; by the main thread, unless it runs a task."""
         self._pause_s = 0.0
@@ -193,12 +156,11 @@ class Child:
         self._slate.begin(task.task, task.attempt, task.tag, began_at_ns, limit_ns)
         if limit_ns is not None:
             self._ring()
-        result = running.run(task, self._handlers)
+        result = running.run(task, self._handlers, self._arena.keep)
         ended_at_ns = time.monotonic_ns()
         self._slate.finish()
         self._outbox.add(result, ended_at_ns)
-        self._ran += 1
-        self._busy_ns += ended_at_ns - began_at_ns
+        self._pace.ran(task.tag, ended_at_ns - began_at_ns)
 
     def _drop_unbegun(self) -> None:
         """What was leased is not ours any more."""
@@ -212,21 +174,16 @@ class Child:
         may_have_more = not self._unbegun and not self._draining and self._outbox.is_one_portion
         if not may_have_more:
             return exchanges.hand_in(process, 0)
-        count, waited = self._tasks_wanted(), self._has_waited
+        ran, waited = self._pace.report(), self._has_waited
+        count = self._pace.count
         self._has_waited = not self._outbox and not exchanges.recalled
         if self._has_waited:
             with self._interruptible():
-                return exchanges.wait(process, count)
+                return exchanges.wait(process, count, ran)
         if waited and not exchanges.recalled:
             self._has_waited = True
-            return exchanges.hand_in_and_wait(process, count, self._interruptible())
-        return exchanges.hand_in(process, count)
-
-    def _tasks_wanted(self) -> int:
-        if self._ran:
-            self._pace.ran(self._ran, self._busy_ns / 1e9)
-            self._ran, self._busy_ns = 0, 0
-        return self._pace.count
+            return exchanges.hand_in_and_wait(process, count, self._interruptible(), ran)
+        return exchanges.hand_in(process, count, ran)
 
     def _hand_in_meanwhile(self) -> None:
         """In the porter's thread, while the main thread runs a task."""
@@ -320,9 +277,9 @@ class Child:
         os.write(self._orders.bell, b"!")
 
 
-def main(where: str, text: str) -> int:
+def main(letter: int) -> int:
     """Be a child. Returns the exit code."""
-    orders = Orders.read(where, text)
+    orders = Orders.from_json(read_inherited(letter))
     tether.die_with(orders.parent_pid)
     for descriptor in (orders.slate, orders.rope, orders.bell):
         os.set_inheritable(descriptor, False)
@@ -338,4 +295,4 @@ def main(where: str, text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(int(sys.argv[-1])))

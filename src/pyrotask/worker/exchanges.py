@@ -7,13 +7,16 @@ next task to come.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from pyrotask.errors import TaskManagerTermination, UnknownProcess
 from pyrotask.remote.bulk_proxy import CALL_TIMEOUT_S, BulkProxy
+from pyrotask.remote.versions import TOLD_HOW_LONG_TASKS_TOOK
 from pyrotask.worker import running
 from pyrotask.worker.outbox import Outbox
+from pyrotask.worker.pace import Measurement
 
 log = logging.getLogger("pyrotask.worker")
 
@@ -45,15 +48,15 @@ class Exchanges:
         self.recalled: list[running.Result] = []
         """What the supervisor has taken out of the tray: it gives that back, and so do we."""
 
-    def wait(self, process: int, count: int) -> Tasks:
-        """Wait for tasks, for up to `PATIENCE_S`."""
-        call = _call(process, [], count, PATIENCE_S)
+    def wait(self, process: int, count: int, ran: Sequence[Measurement] = ()) -> Tasks:
+        """Wait for tasks, for up to `PATIENCE_S`; tell how long tasks took."""
+        call = self._call(process, [], count, PATIENCE_S, ran)
         return self._tasks(self._broker.call(*call, timeout_s=PATIENCE_S + LATE_S))
 
-    def hand_in(self, process: int, count: int) -> Tasks:
+    def hand_in(self, process: int, count: int, ran: Sequence[Measurement] = ()) -> Tasks:
         """Hand in some results, and return what tasks there are, up to ``count``. Does not wait for any."""
         portion, recalled = self._outbox.portion(), self.recalled
-        call = _call(process, [*portion, *recalled], count, 0.0)
+        call = self._call(process, [*portion, *recalled], count, 0.0, ran)
         try:
             reply = self._broker.call(*call)
         except (TypeError, ValueError) as error:
@@ -68,13 +71,20 @@ class Exchanges:
             self.recalled = []
         return tasks
 
-    def hand_in_and_wait(self, process: int, count: int, waiting: AbstractContextManager[None]) -> Tasks:
+    def hand_in_and_wait(
+        self,
+        process: int,
+        count: int,
+        waiting: AbstractContextManager[None],
+        ran: Sequence[Measurement] = (),
+    ) -> Tasks:
         """Hand in all results, and wait for tasks; ``waiting`` is entered for the wait only.
 
         Both calls are sent at once, which saves a lone task a message to and fro.
         """
         portion = self._outbox.portion()
-        first, second = _call(process, portion, 0, 0.0), _call(process, [], count, PATIENCE_S)
+        first = self._call(process, portion, 0, 0.0, ())
+        second = self._call(process, [], count, PATIENCE_S, ran)
         self._broker.send((first[0], first[1:]), (second[0], second[1:]))
         try:
             self._tasks(self._broker.receive(_EXCHANGE, CALL_TIMEOUT_S))
@@ -106,6 +116,13 @@ class Exchanges:
             raise error  # it is not for what the task has returned
         log.warning("the broker refused a result: %s", error)
 
-
-def _call(process: int, results: list[running.Result], count: int, patience_s: float) -> tuple[Any, ...]:
-    return _EXCHANGE, process, results, None, count, patience_s
+    def _call(
+        self,
+        process: int,
+        results: list[running.Result],
+        count: int,
+        patience_s: float,
+        ran: Sequence[Measurement],
+    ) -> tuple[Any, ...]:
+        told = (ran,) if ran and self._broker.wire >= TOLD_HOW_LONG_TASKS_TOOK else ()
+        return _EXCHANGE, process, results, None, count, patience_s, *told

@@ -17,15 +17,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyrotask.worker.begun import Begun, Goodbye, Number, Slate
+from pyrotask.worker.orders import inheritable
 from pyrotask.worker.tail import Tail
 from pyrotask.worker.tray import Lease, Tray
 
 if TYPE_CHECKING:
-    from pyrotask.worker.child import Orders
+    from pyrotask.worker.orders import Orders
 
 
-SETTLE_S = 0.2
-"""How long to wait for a dead child's last lines, if a process of its task holds its stderr open."""
+SILENCE_S = 0.2
+"""After how long a silence a dead child's last lines are all there, if a process of its task holds its
+stderr open."""
 
 
 class Change(enum.Enum):
@@ -87,13 +89,15 @@ class Offspring:
         rope, self._rope = os.pipe()
         try:
             tray = (self.tray.reading, self.tray.writing)
-            self._process = subprocess.Popen(
-                orders(self.slate.descriptor, tray, rope).command(),
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=(self.slate.descriptor, *tray, rope, bell),
-                process_group=0,  # Ctrl-C is for the supervisor, which then tells its children
-            )
+            its_orders = orders(self.slate.descriptor, tray, rope)
+            with inheritable(its_orders.to_json()) as letter:
+                self._process = subprocess.Popen(
+                    its_orders.command(letter),
+                    stdin=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    pass_fds=(self.slate.descriptor, *tray, rope, bell, letter),
+                    process_group=0,  # Ctrl-C is for the supervisor, which then tells its children
+                )
         except BaseException:
             os.close(self._rope)
             self.tray.close()
@@ -212,5 +216,5 @@ class Offspring:
                 # Popen must not wait for a number that may be another process's by then.
                 self._process.returncode = code
                 self._ending = Ending(code)
-        self._tail.settle(SETTLE_S)
+        self._tail.settle(SILENCE_S)
         self._changed(self, Change.ENDED)

@@ -43,13 +43,18 @@ class Assigned(NamedTuple):
         return f"{self.tag}_{self.task}"
 
 
-def run(task: Assigned, handlers: Mapping[str, Callable[..., Any]]) -> Result:
-    """Run the task, and return its result for the wire. Raises nothing that the task raises."""
+def run(
+    task: Assigned, handlers: Mapping[str, Callable[..., Any]], keep: payload.Keep | None = None
+) -> Result:
+    """Run the task, and return its result for the wire. Raises nothing that the task raises.
+
+    ``keep``: where large buffers of it go; see `payload.encode`.
+    """
     try:
         handler = handlers[task.tag]
         parameters = payload.decode(task.payload)
         value = _call(handler, parameters)
-        encoded = payload.encode_plain(value, "result") if task.plain_answer else payload.encode(value)
+        encoded = payload.encode_plain(value, "result") if task.plain_answer else payload.encode(value, keep)
     except BaseException as error:  # noqa: BLE001 - the task's code may raise anything
         return _failed(task, payload.encode_error(_from_the_tasks_code(error)))
     return [task.task, task.attempt, "value", [encoded.format, list(encoded.buffers)]]

@@ -12,53 +12,32 @@ thread starts the children, since on Linux they are killed when it ends.
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
 import queue
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Self
 
 from pyrotask.config import Settings
 from pyrotask.errors import ConnectError, HandlerError
 from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.worker.begun import Begun, Goodbye, Number
-from pyrotask.worker.child import Orders
+from pyrotask.worker.bell import Bell
 from pyrotask.worker.events import ChildInfo, Event
 from pyrotask.worker.offspring import Change, Offspring
+from pyrotask.worker.orders import Orders
+from pyrotask.worker.place import Place
 from pyrotask.worker.reporter import InVain, Reporter
 from pyrotask.worker.trays import Trays
-
-log = logging.getLogger("pyrotask.worker")
-
-FAILURES_IN_A_ROW = 3
-"""How often a child may fail to get to work before the supervisor gives up: a file server may
-hang for a moment, and a missing module stays missing."""
-
-FIRST_DELAY_S = 0.25
-"""Before a child that did not get to work is started again; the next delays are twice as long."""
-
-SHORT_LIFE_S = 2.0
-"""A child that ends this soon, with no task begun, did not get to work."""
 
 DRAIN_AGAIN_S = 0.25
 """How often children are told to drain: one that was just about to wait did not hear it."""
 
 FAREWELL_S = 2.0
 """How long the last reports may take when everything has ended."""
-
-
-@dataclass(slots=True)
-class _Place:
-    """Where a child runs, one after the other."""
-
-    child: Offspring | None = None
-    failures: int = 0
-    start_at: float = 0.0
-    has_registered: bool = False
 
 
 class Supervisor:
@@ -100,12 +79,12 @@ class Supervisor:
         self._period_s = period_s
         self._info = info or socket.gethostname()
         self._on_event = on_event or (lambda _event: None)
-        self._places = [_Place() for _ in range(number)]
+        self._places = [Place() for _ in range(number)]
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._reporter: Reporter | None = None
         self._node: Number | None = None
         self._ring = -1
-        """The writing end of the bell, while the thread runs."""
+        """What children ring with, while the thread runs."""
         self._has_worked = False
         """A child has got to work, ever."""
         self._ending = False
@@ -194,34 +173,33 @@ class Supervisor:
     # --- the supervisor's thread ----------------------------------------------------------------
 
     def _run(self) -> None:
-        bell, ring = os.pipe()
-        self._ring = ring
-        threading.Thread(target=self._listen, args=(bell,), name="pyrotask-bell", daemon=True).start()
-        try:
-            while not (self._ending and not any(self._living())):
-                self._start_children()
-                self._drain_children()
-                self._end_overdue()
-                self._trays.look()
-                try:
-                    self._inbox.get(timeout=self._seconds_to_next())()
-                except queue.Empty:
-                    continue
-        except Exception as error:  # noqa: BLE001 - the thread's outermost frame: whoever waits is told
-            self._error = error
-        finally:
+        with Bell(lambda: self._inbox.put(self._look)) as bell:
+            self._ring = bell.ring
             try:
-                self._end_all()
+                self._look_after_children()
+            except Exception as error:  # noqa: BLE001 - the thread's outermost frame: whoever waits is told
+                self._error = error
             finally:
-                os.close(ring)
-                self._reporter_().finish(FAREWELL_S)
-                self._is_over.set()
+                try:
+                    self._end_all()
+                finally:
+                    self._reporter_().finish(FAREWELL_S)
+                    self._is_over.set()
+
+    def _look_after_children(self) -> None:
+        while not (self._ending and not any(self._living())):
+            self._start_children()
+            self._drain_children()
+            self._end_overdue()
+            self._trays.look()
+            with contextlib.suppress(queue.Empty):
+                self._inbox.get(timeout=self._seconds_to_next())()
 
     def _start_children(self) -> None:
         if self._ending:
             return
         for place in self._places:
-            if place.child is None and time.monotonic() >= place.start_at:
+            if place.is_due:
                 place.has_registered = False
                 place.child = Offspring(self._orders, self._ring, self._node, self._child_changed)
                 self._tell("started", place.child)
@@ -323,7 +301,7 @@ class Supervisor:
         if child.goodbye is Goodbye.TERMINATED:
             self._ending = True
         elif not in_order and not self._ending:
-            self._count_failure(place, child, worked=bool(begun))
+            self._child_died(place, child, worked=bool(begun))
 
     def _report_end(self, child: Offspring, *, in_order: bool) -> None:
         if child.process is None:
@@ -341,32 +319,12 @@ class Supervisor:
         where = f"{child.story()} (pid {child.pid} on {self._info})"
         return f"{where}; its last lines:\n{child.last_lines}" if child.last_lines else where
 
-    def _count_failure(self, place: _Place, child: Offspring, *, worked: bool) -> None:
-        """Did it get to work? If not, start the next one later, or give up.
-
-        Where none ever worked, what a child says that could not be set up is a mistake in the command.
-        """
+    def _child_died(self, place: Place, child: Offspring, *, worked: bool) -> None:
+        """It was to go on. Where none ever worked, one that cannot be set up is a mistake in the command."""
         if child.goodbye is Goodbye.CANNOT_WORK and not self._has_worked:
             self._fail(HandlerError(child.slate.text))
-            return
-        if worked or (child.process is not None and child.age_s > SHORT_LIFE_S):
-            place.failures = 0
-            return
-        place.failures += 1
-        if place.failures >= FAILURES_IN_A_ROW:
-            reason = child.slate.text or (
-                f"a child process ended before it got to work, {place.failures} times in a row: "
-                f"{child.story()}; what it printed stands above"
-            )
+        elif (reason := place.child_died(child, worked=worked)) is not None:
             self._fail(HandlerError(reason))
-            return
-        place.start_at = time.monotonic() + FIRST_DELAY_S * 2 ** (place.failures - 1)
-
-    def _listen(self, bell: int) -> None:
-        """In a thread of its own: a child has rung. Ends when nobody has the bell any more."""
-        while os.read(bell, 4096):
-            self._inbox.put(self._look)
-        os.close(bell)
 
     def _look(self) -> None:
         """A child has registered, or waits to, or has a batch; or begun a task with a limit.

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import threading
+import time
 from typing import IO
 
 KEPT_BYTES = 2000
 """How much of its end is kept: the last lines of a traceback, or what the C library had to say."""
+
+SETTLE_S = 5.0
+"""The longest wait for the last lines of a child: a busy machine may let their reader wait."""
 
 STDERR = 2
 
@@ -37,9 +42,24 @@ class Tail:
         text = self._kept.decode("utf-8", "replace").strip()
         return f"... {text}" if len(self._kept) == KEPT_BYTES else text
 
-    def settle(self, timeout_s: float) -> None:
-        """Wait until the pipe has ended, which others than the child may hold open. Blocks so long."""
-        self._thread.join(timeout_s)
+    def settle(self, silence_s: float) -> None:
+        """Wait until all is read that the child has written. Blocks for `SETTLE_S` at most.
+
+        That is so when the pipe has ended; or, where others than the child hold it open, when nothing
+        has been in it for that long.
+        """
+        give_up_at = time.monotonic() + SETTLE_S
+        while self._thread.is_alive() and time.monotonic() < give_up_at:
+            self._thread.join(silence_s)
+            if not self._has_more():
+                return
+
+    def _has_more(self) -> bool:
+        """Whether something is to be read, be it the end."""
+        with contextlib.suppress(OSError, ValueError), selectors.DefaultSelector() as selector:
+            selector.register(self._pipe, selectors.EVENT_READ)
+            return bool(selector.select(0))
+        return False  # it is closed: all was read
 
     def _run(self) -> None:
         with self._pipe as pipe:

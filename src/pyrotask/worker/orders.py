@@ -1,0 +1,69 @@
+"""What a process tells one that it starts: in a file without a name, which the other inherits.
+
+Not on the command line, where everybody sees it (`ps`), and a kilobyte of settings hides the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from pyrotask.config import Settings
+
+
+@contextmanager
+def inheritable(text: str) -> Iterator[int]:
+    """A descriptor that a child can inherit within the block, to read the text from it."""
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode())
+        file.seek(0)
+        yield file.fileno()
+
+
+def read_inherited(descriptor: int) -> str:
+    """Read what `inheritable` has for us, once; the descriptor is closed."""
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read().decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a supervisor tells its child."""
+
+    where: str
+    modules: tuple[str, ...]
+    settings: Settings
+    period_s: float
+    info: str
+    parent_pid: int
+    slate: int
+    """Descriptors that the child inherits, like those that follow."""
+    tray: tuple[int, int]
+    rope: int
+    bell: int
+
+    def command(self, letter: int) -> list[str]:
+        """The command that starts the child; it inherits the letter, which has `to_json`.
+
+        Where its broker is, is there for people to see.
+        """
+        return [sys.executable, "-m", "pyrotask.worker.child", self.where, str(letter)]
+
+    def to_json(self) -> str:
+        """All of it as text."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name != "settings"}
+        return json.dumps(values | {"settings": self.settings.to_plain()})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        settings = Settings(**values.pop("settings"))
+        reading, writing = values.pop("tray")
+        return cls(modules=tuple(values.pop("modules")), settings=settings, tray=(reading, writing), **values)

@@ -1,0 +1,55 @@
+"""Where a worker's children run, one after the other; and when the next one is not started any more."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyrotask.worker.offspring import Offspring
+
+FAILURES_IN_A_ROW = 3
+"""How often a child may fail to get to work before the supervisor gives up: a file server may
+hang for a moment, and a missing module stays missing."""
+
+FIRST_DELAY_S = 0.25
+"""Before a child that did not get to work is started again; the next delays are twice as long."""
+
+SHORT_LIFE_S = 2.0
+"""A child that ends this soon, with no task begun, did not get to work."""
+
+
+@dataclass(slots=True)
+class Place:
+    """A place for one child."""
+
+    child: Offspring | None = None
+    has_registered: bool = False
+    """It has, and that was told."""
+    start_at: float = 0.0
+    """When the next one may be started."""
+    failures: int = 0
+    """How often in a row a child did not get to work."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a child is to be started."""
+        return self.child is None and time.monotonic() >= self.start_at
+
+    def child_died(self, child: Offspring, *, worked: bool) -> str | None:
+        """The next one is started at once, or later if this one did not get to work.
+
+        ``worked``: it has begun a task. Returns the reason, if there is no use in starting any more.
+        """
+        if worked or (child.process is not None and child.age_s > SHORT_LIFE_S):
+            self.failures = 0
+            return None
+        self.failures += 1
+        if self.failures < FAILURES_IN_A_ROW:
+            self.start_at = time.monotonic() + FIRST_DELAY_S * 2 ** (self.failures - 1)
+            return None
+        return child.slate.text or (
+            f"a child process ended before it got to work, {self.failures} times in a row: "
+            f"{child.story()}; what it printed stands above"
+        )
