@@ -1,35 +1,42 @@
 """Our Executor beside the pools that people know: each with two workers of its own on this machine.
 
-    python benchmarks/executors.py [--tasks 10000] [--rounds 3]
+    python -m benchmarks.executors [--tasks 10000] [--rounds 3]
 
-The calls do nothing, so what is measured is what a call costs. Medians of the rounds, which take turns;
-what counts is the ratio within one run.
+The calls do nothing, so what is measured is what a call costs. Medians of the rounds, in which the pools take
+turns; what counts is the ratio within one run. Each pool is used in the fastest way that its documentation
+tells, the chunks of a map included; ours sizes them itself.
 
     submit   a future for each call, all collected: calls a second
-    map      one map over a hundred times as many items, as each sizes its chunks: calls a second
+    map      one map over a hundred times as many items: calls a second
     one      one call at a time: milliseconds, median
-    1 MB     an array there and back, all submitted at once: megabytes a second, both ways together
-    10 MB    the same
+    1 MB     arrays there and back, all submitted at once, a hundredth as many: megabytes a second, both ways
+    10 MB    the same, a five-hundredth as many
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import multiprocessing
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib.externals.loky import get_reusable_executor
 
+from benchmarks.machine import described
 from pyrotask import Executor
 
 WORKERS = 2
-COLUMNS = ("submit /s", "map /s", "one ms", "1 MB MB/s", "10 MB MB/s")
+CHUNK = 1_000
+"""Items, for the maps that have to be told."""
+
+COLUMNS = ("submit, calls/s", "map, calls/s", "one at a time, ms", "1 MB, MB/s", "10 MB, MB/s")
 
 
 def nothing(value: Any) -> Any:
@@ -57,7 +64,7 @@ def process_pool_executor() -> Iterator[Pool]:
     with ProcessPoolExecutor(WORKERS) as pool:
         yield Pool(
             lambda value: pool.submit(nothing, value).result,
-            lambda items: list(pool.map(nothing, items, chunksize=1000)),
+            lambda items: list(pool.map(nothing, items, chunksize=CHUNK)),
         )
 
 
@@ -71,53 +78,63 @@ def multiprocessing_pool() -> Iterator[Pool]:
 
 @contextlib.contextmanager
 def loky() -> Iterator[Pool]:
+    from joblib.externals.loky import get_reusable_executor
+
     pool = get_reusable_executor(WORKERS)
     yield Pool(
         lambda value: pool.submit(nothing, value).result,
-        lambda items: list(pool.map(nothing, items, chunksize=1000)),
+        lambda items: list(pool.map(nothing, items, chunksize=CHUNK)),
     )
     pool.shutdown()
 
 
 def measured(pool: Pool, tasks: int) -> list[float]:
+    """What stands in the columns, in their order."""
     collect([pool.submit(1) for _ in range(100)])
-    waiting = [time.perf_counter()]
-    collect([pool.submit(number) for number in range(tasks)])
-    waiting.append(time.perf_counter())
-    assert len(pool.map(range(100 * tasks))) == 100 * tasks
-    waiting.append(time.perf_counter())
-    taken = []
-    for _ in range(200):
-        began = time.perf_counter()
+
+    def one_call() -> None:
         pool.submit(1)()
-        taken.append(time.perf_counter() - began)
-    first, second, third = waiting
+
     return [
-        tasks / (second - first),
-        100 * tasks / (third - second),
-        statistics.median(taken) * 1e3,
-        arrays(pool, 1, 100),
-        arrays(pool, 10, 20),
+        tasks / seconds(lambda: collect([pool.submit(number) for number in range(tasks)])),
+        100 * tasks / seconds(lambda: mapped(pool, 100 * tasks)),
+        statistics.median(seconds(one_call) for _ in range(200)) * 1e3,
+        arrays(pool, 1, max(1, tasks // 100)),
+        arrays(pool, 10, max(1, tasks // 500)),
     ]
 
 
+def mapped(pool: Pool, items: int) -> None:
+    assert pool.map(range(items))[-1] == items - 1
+
+
 def arrays(pool: Pool, megabytes: int, count: int) -> float:
-    array = np.ones(megabytes * 1_000_000, dtype=np.uint8)
+    array = np.arange(megabytes * 125_000, dtype=np.float64)
+    values: list[Any] = []
+
+    def there_and_back() -> None:
+        values.extend(collect([pool.submit(array) for _ in range(count)]))
+
+    rate = 2 * megabytes * count / seconds(there_and_back)
+    assert all(np.array_equal(value, array) for value in values)
+    return rate
+
+
+def collect(waiting: list[Callable[[], Any]]) -> list[Any]:
+    return [result() for result in waiting]
+
+
+def seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
-    collect([pool.submit(array) for _ in range(count)])
-    return 2 * megabytes * count / (time.perf_counter() - began)
-
-
-def collect(waiting: list[Callable[[], Any]]) -> None:
-    for result in waiting:
-        result()
+    work()
+    return time.perf_counter() - began
 
 
 POOLS = {
     "pyrotask.Executor": pyrotask,
     "ProcessPoolExecutor": process_pool_executor,
     "multiprocessing.Pool": multiprocessing_pool,
-    "loky": loky,
+    "joblib's loky": loky,
 }
 
 
@@ -126,18 +143,26 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
-    figures: dict[str, list[list[float]]] = {name: [] for name in POOLS}
+    about = described(Path(tempfile.gettempdir()))
+    pools = dict(POOLS)
+    if importlib.util.find_spec("joblib") is None:
+        del pools["joblib's loky"]
+        print("joblib is not installed: `pip install joblib`, and measure again\n")
+    figures: dict[str, list[list[float]]] = {name: [] for name in pools}
     for _ in range(chosen.rounds):
-        for name, start in POOLS.items():
+        for name, start in pools.items():
             with start() as pool:
                 figures[name].append(measured(pool, chosen.tasks))
-    print(" " * 22 + "".join(f"{column:>13}" for column in COLUMNS))
+    print("; ".join(f"{name}: {value}" for name, value in about.items()), end="\n\n")
+    print(f"|  | {' | '.join(COLUMNS)} |\n| --- |{' ---: |' * len(COLUMNS)}")
     for name, rounds in figures.items():
         medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
-        print(
-            f"{name:22}"
-            + "".join(f"{value:13,.2f}" if value < 10 else f"{value:13,.0f}" for value in medians)
-        )
+        print(f"| {name} | {' | '.join(shown(value) for value in medians)} |")
+
+
+def shown(value: float) -> str:
+    """With three digits: more would promise too much."""
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

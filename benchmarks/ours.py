@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import tasks
 from benchmarks.peers import Arguments, BrokerPeer
-from benchmarks.stage import Stage, kill, wait_for_line
+from benchmarks.stage import Stage, wait_for_line
 from benchmarks.swarm import shares
 
 if TYPE_CHECKING:
@@ -111,15 +111,6 @@ map: Executor.map; shared data stored at the broker once, and kept by each worke
 
     def plain_address(self) -> str:
         return self._uri
-
-    def broker_pid(self) -> int:
-        return self._broker.pid
-
-    def kill_broker(self) -> None:
-        kill(self._broker)
-
-    def restart_broker(self) -> None:
-        self._run_broker()
 
 
 class Durable(InMemory):

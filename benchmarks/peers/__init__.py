@@ -11,9 +11,12 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmarks.stage import Stage
+from benchmarks.stage import Stage, kill
+
+if TYPE_CHECKING:
+    import subprocess
 
 Arguments = Sequence[tuple[Any, ...]]
 
@@ -84,6 +87,9 @@ class Peer(ABC):
 class BrokerPeer(Peer):
     """A system with a broker in a process of its own."""
 
+    _broker: subprocess.Popen[bytes]
+    """That process, once it runs."""
+
     def start(self, workers: int) -> None:
         self.start_broker()
         self.add_workers(workers)
@@ -96,9 +102,13 @@ class BrokerPeer(Peer):
     def add_workers(self, count: int) -> None:
         """Start workers."""
 
-    @abstractmethod
+    def _run_broker(self) -> None:
+        """Run its process, at the same place each time."""
+        raise NotImplementedError
+
     def broker_pid(self) -> int:
         """The broker's process."""
+        return self._broker.pid
 
     def plain_address(self) -> str:
         """Of the object that a plain Pyro proxy calls."""
@@ -110,11 +120,11 @@ class BrokerPeer(Peer):
 
     def kill_broker(self) -> None:
         """As ``kill -9`` does."""
-        raise NotImplementedError
+        kill(self._broker)
 
     def restart_broker(self) -> None:
         """Start it again, at the same place, and do what a master must do to go on."""
-        raise NotImplementedError
+        self._run_broker()
 
 
 ADAPTERS = {

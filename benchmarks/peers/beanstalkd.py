@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.environments import debian_program
 from benchmarks.peers import Arguments, BrokerPeer
 from benchmarks.peers.beanstalkd_client import DONE, WORK, Client
-from benchmarks.stage import free_port, kill, wait_for_line, wait_for_port
+from benchmarks.stage import free_port, wait_for_line, wait_for_port
 from benchmarks.swarm import shares
 
 LARGEST_JOB = 1 << 30
@@ -87,12 +87,6 @@ class InMemory(BrokerPeer):
         number, value = self._client.reserve()
         self._client.delete(number)
         return value
-
-    def broker_pid(self) -> int:
-        return self._broker.pid
-
-    def kill_broker(self) -> None:
-        kill(self._broker)
 
     def restart_broker(self) -> None:
         self._client.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.peers import Arguments, BrokerPeer
-from benchmarks.stage import free_port, kill, wait_for_line, wait_for_port
+from benchmarks.stage import free_port, wait_for_line, wait_for_port
 from benchmarks.swarm import shares
 
 MODULE = "benchmarks.peers.naive_manager"
@@ -71,12 +71,6 @@ as pickled bytes; shared data stored in it once, and kept by each worker"
         label = f"array {self._stored}"
         self._manager.storeData(label, packed(array))
         return self.submit("probe", [(number, stored(label)) for number in range(count)])
-
-    def broker_pid(self) -> int:
-        return self._broker.pid
-
-    def kill_broker(self) -> None:
-        kill(self._broker)
 
     def restart_broker(self) -> None:
         self._manager._pyroRelease()  # noqa: SLF001

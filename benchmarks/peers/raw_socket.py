@@ -65,9 +65,6 @@ class OneByOne(BrokerPeer):
                 count -= 1
                 yield pickle.loads(payload)
 
-    def broker_pid(self) -> int:
-        return self._broker.pid
-
 
 class Prefetching(OneByOne):
     name = "socket-64"

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import tasks
 from benchmarks.peers import Arguments, BrokerPeer
-from benchmarks.stage import free_port, kill, wait_for_port
+from benchmarks.stage import free_port, wait_for_port
 
 
 class Dask(BrokerPeer):
@@ -71,12 +71,3 @@ as_completed in batches; map: client.map(batch_size=1000); shared data: scatter(
     def submit_probes(self, array: Any, count: int) -> Iterable[Any]:
         shared = self._client.scatter(array, broadcast=True)
         return self.submit("probe", [(number, shared) for number in range(count)])
-
-    def broker_pid(self) -> int:
-        return self._broker.pid
-
-    def kill_broker(self) -> None:
-        kill(self._broker)
-
-    def restart_broker(self) -> None:
-        self._run_broker()

@@ -233,7 +233,7 @@ class _RoomyMachine(Machine):
     def _check_room(self, payloads: Iterable[Payload]) -> None:
         if self.state.terminated:
             return  # that is what the machine will say
-        room = self._journal.room_bytes
+        room = self._journal.room_bytes if self._journal.has_room else 0
         # Adding up every size takes a while, and most of the time there is plenty.
         if room <= 0 or (room < PLENTY_BYTES and sum(payload.nbytes for payload in payloads) > room):
             raise QueueFull(

@@ -54,7 +54,7 @@ def test_a_waiting_master_is_told_why_once(
         answered = in_thread(lambda: answer_once_told(server, caplog))
         assert master.getAnyResult() == ("sqrt_0", "sqrt", 1.4)
     answered()
-    assert [record.getMessage() for record in caplog.records] == [WHY]
+    assert caplog.text.count(WHY) == 1
 
 
 def test_a_wait_with_a_tag_is_explained_too(

@@ -141,6 +141,22 @@ def test_two_objects_of_the_broker_hold_one_place_until_both_are_gone() -> None:
     assert sides.arena.keep(b"y" * PAGE_BYTES) is not None
 
 
+def test_a_place_that_is_given_back_twice_is_free_once() -> None:
+    # As when Ctrl-C comes in the middle of it.
+    sides = Sides(2)
+    own = sides.arena.keep(b"x" * PAGE_BYTES)
+    segment = sides.arena.segment
+    assert segment is not None
+    (place,) = segment._in_use.values()
+    del own
+    segment._given_up.append(place)
+    first, second = sides.arena.keep(b"1" * PAGE_BYTES), sides.arena.keep(b"2" * PAGE_BYTES)
+    assert first is not None
+    assert second is not None
+    assert (first.read()[:1], second.read()[:1]) == (b"1", b"2")
+    assert sides.arena.keep(b"3" * PAGE_BYTES) is None
+
+
 def test_another_run_of_the_broker_gets_a_segment_of_its_own() -> None:
     sides = Sides(2)
     own, reference = sides.sent(b"x" * PAGE_BYTES)

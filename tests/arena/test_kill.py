@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import threading
@@ -115,6 +116,7 @@ def test_workers_that_are_killed_in_the_middle_spoil_no_answer(tmp_path: Path) -
 
 def test_a_client_that_is_killed_leaves_nothing_and_the_next_gets_right_answers(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    gc.collect()  # what earlier tests have left to it
     before = segments_open()
     with serving() as server:
         command = (sys.executable, str(tmp_path / "script.py"), server.address)
@@ -131,8 +133,8 @@ def test_a_client_that_is_killed_leaves_nothing_and_the_next_gets_right_answers(
         # The answers stay, since they have keys. But nothing of the clients and workers is open any
         # more: only the broker's own plate.
         assert len(server.task_manager.broker.engine.machine.state.tasks) == 60
-        until(lambda: segments_open() - before == 1)
-    until(lambda: segments_open() == before)
+        until(lambda: segments_open() <= before + 1)
+    until(lambda: segments_open() <= before)
 
 
 def test_a_broker_that_is_killed_in_the_middle_spoils_no_answer(tmp_path: Path) -> None:

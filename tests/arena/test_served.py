@@ -227,7 +227,7 @@ def test_who_can_never_read_what_is_referred_to_is_sent_bytes(server: Server) ->
 
 
 def drop_on_its_way(writer: BulkProxy, arena: Arena, reader: BulkProxy) -> None:
-    """What the reader asks for is replaced before it has read it: its connection breaks, and it has another."""
+    """What the reader asks for is replaced before it reads it: its connection breaks, and it gets another."""
     reader.send(("retrieve_data", ("a",)))
     select.select([reader.fileno()], [], [], PATIENCE_S)
     writer.call("delete_data", "a")

@@ -189,3 +189,16 @@ def cost_of_a_lease(views: int) -> int:
 
 def test_a_lease_costs_the_same_however_many_other_choices_were_asked_for() -> None:
     assert cost_of_a_lease(MANY) <= 1.1 * cost_of_a_lease(FEW)
+
+
+def cost_of_asking_for_more(held: int) -> int:
+    machine = machine_with()
+    worker, connection = machine.register(0, connection=machine.connect()).reply, machine.connect()
+    for _ in range(held + 1):
+        machine.submit(0, "a", VALUE)
+    machine.lease(0, process=worker, connection=connection, count=held)  # type: ignore[arg-type]
+    return lines(lambda: machine.lease(0, process=worker, connection=connection))  # type: ignore[arg-type]
+
+
+def test_to_ask_for_more_costs_a_slave_the_same_however_much_it_has() -> None:
+    assert cost_of_asking_for_more(MANY) <= 1.1 * cost_of_asking_for_more(FEW)

@@ -530,6 +530,18 @@ def test_process_0_is_a_process() -> None:
     assert list(world.machine.state.processes[process].tasks) == [task]
 
 
+def test_a_process_that_is_back_at_once_is_lost_after_four_periods_again() -> None:
+    world = World()
+    first = world.connect()
+    process = world.register(0.1, kind=Kind.WORKER, connection=first)
+    world.pass_time(0.001)
+    world.disconnect(first)
+    world.pass_time(0.001)
+    assert world.machine.ping(world.now, process, world.connect())
+
+    lost_exactly_after(world, process, 0.4)
+
+
 def test_the_time_of_a_process_begins_anew_with_each_sign_of_life_however_many_there_are() -> None:
     world = World()
     process = world.register(1, connection=world.connect())

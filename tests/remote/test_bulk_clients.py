@@ -9,6 +9,7 @@ import msgpack
 import pytest
 
 from pyrotask.clock import ManualClock
+from pyrotask.core.model import Limits
 from pyrotask.engine import Engine
 from pyrotask.errors import QueueFull, Refused, SessionExpired, TaskManagerTermination, UnknownTask
 from pyrotask.journal import MemoryJournal
@@ -163,13 +164,12 @@ class FullDisk(MemoryJournal):
     has_room = False
 
 
-def test_a_full_disk_refuses_submits_and_says_so(client: Client, engine: Engine, session: int) -> None:
-    request = bulk.service("run 7", FullDisk())["submit"]
-    call = request(Origin(client.connection, None), session, 1, 0, [["a", VALUE]])
-    done = engine.execute(lambda m, now: call.command(m, now, None))
+def test_a_full_disk_refuses_submits_and_says_so(clock: ManualClock) -> None:
+    client = Client(Engine(Limits(), clock, FullDisk()))
+    session = client.call("open_session", "mine")
 
-    assert isinstance(done.reply, QueueFull)
-    assert "disk" in str(done.reply)
+    with pytest.raises(QueueFull, match="the disk of the journal is almost full"):
+        client.call("submit", session, 1, 0, [["a", VALUE]])
 
 
 # --- collecting ---------------------------------------------------------------------------------

@@ -84,6 +84,33 @@ def test_the_end_of_the_task_manager_ends_the_workers(broker: Broker, tasks: Pat
         assert wait_until_gone(pids) == []
 
 
+def test_a_worker_that_has_not_found_a_terminated_broker_before_it_went_ends_with_the_others(
+    broker: Broker, tmp_path: Path
+) -> None:
+    module, go = tmp_path / "slow_to_start.py", tmp_path / "go"
+    module.write_text(ONE_AFTER_THE_OTHER.format(first=str(tmp_path / "first"), go=str(go)))
+    with Node(broker.address, module, count=2) as node:
+        node.wait_for("registered")
+        broker.manager.terminate()
+        node.wait_for("ended")
+        broker.close()
+        go.touch()
+        assert node.supervisor.wait(PATIENCE_S)
+
+
+ONE_AFTER_THE_OTHER = """
+import os, pathlib, time
+try:
+    os.close(os.open({first!r}, os.O_CREAT | os.O_EXCL))
+except FileExistsError:
+    while not pathlib.Path({go!r}).exists():
+        time.sleep(0.01)
+
+def do_nothing():
+    pass
+"""
+
+
 def test_a_result_at_the_end_of_the_task_manager_is_still_handed_in(
     broker: Broker, tasks: Path, rendezvous: Rendezvous
 ) -> None:

@@ -31,7 +31,8 @@ from pyrotask.core.blocks import Block
 log = logging.getLogger("pyrotask.arena")
 
 MOST_SEGMENTS = 1024
-"""Descriptors that a broker spends for segments: it needs them for connections."""
+"""Descriptors that a broker spends for segments, and no more than an eighth of all: it needs them for
+connections."""
 
 LONGEST_BYTES = 1 << 40
 """How long a segment may say that it is."""
@@ -77,7 +78,7 @@ class Shelf:
         """Open a client's segment, if that is possible. It is closed when nobody refers to it any more."""
         with self._opening:
             segment = self._segments.get(where.identity)
-            if segment is None and len(self._segments) < MOST_SEGMENTS:
+            if segment is None and len(self._segments) < _most_segments():
                 try:
                     segment = self._segments[where.identity] = Segment(where)
                 except NoSegment as error:
@@ -93,6 +94,12 @@ class Shelf:
         """There will be no more visitors. What is held stays so. Idempotent."""
         if self.plate is not None:
             self._close_plate()
+
+
+def _most_segments() -> int:
+    import resource  # noqa: PLC0415 - other systems have none, and have no segments either
+
+    return min(MOST_SEGMENTS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8)
 
 
 class Visitor:

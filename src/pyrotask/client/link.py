@@ -20,7 +20,7 @@ from pyrotask.errors import (
     UnknownSession,
     VersionMismatch,
 )
-from pyrotask.remote.bulk_proxy import FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
+from pyrotask.remote.bulk_proxy import CALL_TIMEOUT_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
 
 log = logging.getLogger("pyrotask.client")
 
@@ -82,6 +82,32 @@ class Link:
                 breaks += 1
                 log.info("%s", error)
             self._come_back(breaks)
+
+    def begin(self, method: str, *args: object) -> None:
+        """Send a call, over the connection that there is; then `end` must follow, with the same arguments.
+
+        The one method that other threads may call, if they see to it that nobody else calls any.
+
+        Raises:
+            ConnectError: there is none, or it broke.
+            TypeError: an argument cannot travel.
+        """
+        self._proxy.send((method, args))
+
+    def end(self, method: str, *args: object) -> Any:
+        """The reply to the call that was begun. If the connection broke, it is repeated, as by `call`."""
+        try:
+            return self._proxy.receive(method, CALL_TIMEOUT_S)
+        except FINAL:
+            raise
+        except ConnectError as error:
+            log.info("%s", error)
+        self._come_back(1)
+        return self.call(method, *args)
+
+    def fileno(self) -> int:
+        """The descriptor of the connection, -1 if there is none. Its end can be read, as a reply can."""
+        return self._proxy.fileno()
 
     def call_once(self, method: str, *args: object, timeout_s: float) -> Any:
         """Call without repeating it, also after `stop`; only a broken connection is made anew, once."""

@@ -29,19 +29,19 @@ class LocalTeam:
     def __init__(self, workers: int, settings: Settings) -> None:
         self._folder = OwnFolder()
         key_file = self._folder.path / "key"
-        # Other users of this machine can connect to the port, and must not have us run their code.
-        self.settings = replace(settings, key_file=key_file, journal=None)
+        # Other users of this machine can connect to the port, and must not have us run their code. Our
+        # workers come by the unix socket in the folder.
+        self.settings = replace(settings, key_file=key_file, journal=None, runtime_dir=self._folder.path)
         self._server = Server(
             label=f"executor of process {os.getpid()}",
             settings=self.settings,
             key_file=key_file,
             name_server="off",
-            connection_file=False,
         )
         try:
             self._server.start()
             self.address = self._server.address
-            self._supervisor = Supervisor(self.address, workers, settings=self.settings, info="local")
+            self._supervisor = Supervisor(self._server.label, workers, settings=self.settings, info="local")
             self._supervisor.start()
         except BaseException:
             self._server.stop()

@@ -47,6 +47,18 @@ class NearLink:
             return self._broker.call(lambda m, now: request.command(m, now, None), request.present)
         return request.present(self._wait_for(request))
 
+    def begin(self, method: str, *args: object) -> None:
+        """Nothing is begun here: `call` takes no longer."""
+        raise NotImplementedError
+
+    def end(self, method: str, *args: object) -> Any:
+        """See `begin`."""
+        raise NotImplementedError
+
+    def fileno(self) -> int:
+        """There is no descriptor."""
+        return -1
+
     def call_once(self, method: str, *args: object, timeout_s: float) -> Any:
         """The same, also after `stop`, for calls that do not wait."""
         request = self._calls[method](HERE, *args)

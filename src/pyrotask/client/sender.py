@@ -1,16 +1,21 @@
 """The thread that tells the broker what was submitted and cancelled: all that has gathered, at once.
 
-So a lone task goes out at once, and a loop of a million submits becomes some hundred messages. There
-is one call at a time, and each is a numbered one: whatever happens to the connection, or to the
-broker, it is done once.
+So a loop of a million submits becomes some hundred messages. There is one call at a time, and each is a
+numbered one: whatever happens to the connection, or to the broker, it is done once.
+
+A lone task is sent by the thread that submits it, while this one has nothing to do; the reply is this one's
+business, and so is all trouble: it repeats the call under its number.
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyrotask.client.ledger import settle
@@ -24,6 +29,7 @@ from pyrotask.errors import (
     TaskManagerTermination,
     UnknownSession,
 )
+from pyrotask.remote.bulk_proxy import CALL_TIMEOUT_S
 
 if TYPE_CHECKING:
     from pyrotask.client.future import TaskFuture
@@ -47,12 +53,31 @@ NOT_BEGUN = ["scheduled", "waiting"]
 FULL_PAUSE_S, LONGEST_FULL_PAUSE_S = 0.05, 2.0
 """Between two tries when the broker has no room."""
 
+LOOK_S = 10.0
+"""How often the thread looks for a reply that does not come."""
+
 AHEAD_S = (1.0, 60.0, 3600.0, 86400.0)
 """How far our clock may be behind that of the machine where the session was used before."""
 
 
+Number = tuple[int, int, int]
+"""The session, the number of a call in it, and the low water mark that goes with it."""
+
+
+@dataclass(slots=True)
+class _Direct:
+    """What became of a submit that another thread sends."""
+
+    number: Number | None = None
+    """Its number, once it has one: from then on it must have no other."""
+    sent_at: float = 0.0
+    is_sent: bool = False
+    is_taken_over: bool = False
+    """That thread was too late."""
+
+
 class Sender:
-    """Sends until it is told to end. `run` is the thread; its numbers belong to it alone."""
+    """Sends until it is told to end. `run` is the thread; `send` is for others."""
 
     def __init__(self, state: State, link: Link | NearLink, session: int) -> None:
         self._state = state
@@ -63,11 +88,19 @@ class Sender:
         self._sequence = time.time_ns() // 1000 * 1000 + random.randrange(1000)  # noqa: S311 - no secret
         self._low_water = self._sequence
         self._ahead_s = list(AHEAD_S)
+        self._line = threading.Lock()
+        """Held by who sends a submit directly, and by the thread when it looks at what became of it."""
+        self._direct = _Direct()
 
     def run(self) -> None:
         """Send whatever there is, until the state says that all is over."""
         try:
-            while (work := self._state.next_work(MOST_TASKS, MOST_BYTES)) is not None:
+            self._state.bell.open()
+            while not self._state.is_over:
+                work = self._state.next_work(MOST_TASKS, MOST_BYTES)
+                if work is None:
+                    self._wait()
+                    continue
                 if work.values:
                     self._store(work.values)
                 if work.cancels:
@@ -82,6 +115,44 @@ class Sender:
             pass
         except BaseException as error:  # noqa: BLE001 - the thread's outermost frame: all who wait are told
             self._state.fail(error)
+
+    # --- directly -----------------------------------------------------------------------------
+
+    def send(self, future: TaskFuture) -> None:
+        """Send a submit, in the thread that submits. If that does not succeed, `run` does it.
+
+        Does not wait for the reply. Raises nothing but what a signal handler raises.
+        """
+        with self._line:
+            if self._direct.is_taken_over or self._state.direct is not future:
+                return
+            number = self._next_number()
+            self._direct = direct = _Direct(number, time.monotonic())
+            try:
+                self._link.begin("submit", *number, [future.item])
+            except Exception:  # noqa: BLE001 - whatever it is, the thread comes to it
+                self._state.bell.ring()
+            else:
+                direct.is_sent = True
+
+    def _wait(self) -> None:
+        """Until there is something to do; what was sent directly is seen through."""
+        has_come = self._state.bell.wait(self._link.fileno(), LOOK_S)
+        with self._line:
+            future, direct = self._state.direct, self._direct
+            if future is None:
+                if has_come:  # nobody has asked for anything: it is the end of the connection
+                    self._link.close()
+                return
+            if direct.is_sent and not has_come and time.monotonic() < direct.sent_at + CALL_TIMEOUT_S:
+                return
+            if not (direct.is_sent and has_come):
+                direct.is_taken_over = True
+                if direct.number is not None:  # it may have been sent, or a part of it
+                    self._link.close()
+        self._submit_ready([future], direct.number)
+        self._direct = _Direct()
+        self._state.sent()
 
     # --- values -------------------------------------------------------------------------------
 
@@ -99,9 +170,9 @@ class Sender:
         if ready:
             self._submit_ready(ready)
 
-    def _submit_ready(self, futures: Sequence[TaskFuture]) -> None:
+    def _submit_ready(self, futures: Sequence[TaskFuture], begun: Number | None = None) -> None:
         try:
-            numbers = self._take_on(futures)
+            numbers = self._take_on(futures, begun)
         except UnknownSession:
             raise
         except TaskManagerTermination as error:
@@ -118,9 +189,14 @@ class Sender:
             for future, delivery in self._state.numbered(futures, numbers):
                 settle(future, delivery)
 
-    def _take_on(self, futures: Sequence[TaskFuture]) -> list[int]:
+    def _take_on(self, futures: Sequence[TaskFuture], begun: Number | None = None) -> list[int]:
         items = [future.item for future in futures]
-        return list(self._numbered(lambda call: self._link.call("submit", *call, items)))
+
+        def submit(number: Number) -> Any:
+            call = self._link.end if number is begun else self._link.call
+            return call("submit", *number, items)
+
+        return list(self._numbered(submit, begun))
 
     def _submit_halves(self, futures: Sequence[TaskFuture]) -> None:
         middle = len(futures) // 2
@@ -182,14 +258,13 @@ class Sender:
                 by_task[task].cancel()
 
     def _intervene(self, method: str, which: dict[str, Any], *more: object) -> list[int]:
+        def page(after: int | None, number: Number) -> Any:
+            return self._link.call(method, which, *more, CANCELS_AT_ONCE, after, list(number))
+
         done: list[int] = []
         after = None
         while True:
-            reply = self._numbered(
-                lambda call, after=after: self._link.call(
-                    method, which, *more, CANCELS_AT_ONCE, after, list(call)
-                )
-            )
+            reply = self._numbered(partial(page, after))
             done += reply["tasks"]
             after = reply["next"]
             if after is None:
@@ -197,12 +272,16 @@ class Sender:
 
     # --- numbered calls ---------------------------------------------------------------------------
 
-    def _numbered(self, call: Any) -> Any:
-        """Do the call under the next number. Only when it is answered the next one is done."""
+    def _next_number(self) -> Number:
+        self._sequence += 1
+        return self._session, self._sequence, self._low_water
+
+    def _numbered(self, call: Callable[[Number], Any], begun: Number | None = None) -> Any:
+        """Do the call under the next number, or that one. Only when it is answered the next one is done."""
         while True:
-            self._sequence += 1
+            number, begun = begun or self._next_number(), None
             try:
-                reply = call((self._session, self._sequence, self._low_water))
+                reply = call(number)
             except Refused as error:
                 # Also a refusal is a reply. This one may mean that the number is not a new one.
                 if type(error) is not Refused or not self._ahead_s:

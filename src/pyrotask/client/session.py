@@ -253,7 +253,7 @@ class Session:
         key = said.get("key")
         if key is not None:
             check_repeatable(key, value)
-        future = TaskFuture(tag, key, size, self._state)
+        future = TaskFuture(tag, key, size - value.shared_bytes, self._state)
         if inputs:
             future.inputs = tuple(inputs)
             said = {**said, "inputs": []}
@@ -384,8 +384,11 @@ class Session:
         with self._starting:
             if self._threads or self._is_closed:
                 return
+            sender = Sender(self._state, self._link, self._session)
+            if self._broker is None:
+                self._state.send_directly = sender.send
             jobs = (
-                ("pyrotask-sender", Sender(self._state, self._link, self._session)),
+                ("pyrotask-sender", sender),
                 ("pyrotask-collector", Collector(self._state, self._collecting, self._session)),
             )
             self._threads = [threading.Thread(target=job.run, name=name, daemon=True) for name, job in jobs]
@@ -411,6 +414,7 @@ class Session:
         self._link.close()
         self._collecting.close()
         self._looking.close()
+        self._state.bell.close()
         self._arena.serve(None)  # its memory goes with the last that is in it
 
     def _leave_at_exit(self) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyrotask.client.bell import Bell
 from pyrotask.client.future import TaskFuture
 from pyrotask.client.ledger import Delivery, Ledger, Settled
 from pyrotask.config import MIB, Settings
@@ -27,6 +28,9 @@ MOST_UNSENT = 100_000
 """Tasks that wait to be sent; then a submit waits too. Some seconds' work for the sender."""
 
 MOST_UNSENT_BYTES = 64 * MIB
+
+MOST_DIRECT_BYTES = 16 * 1024
+"""What a submit may send by itself: so little that the system takes it at once."""
 
 MOST_LEFT = 1_000
 """Answers without a future that are fetched ahead of their reader."""
@@ -69,8 +73,10 @@ class State:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)
+        self.bell = Bell()
         """The sender waits here for something to send."""
+        self.send_directly: Callable[[TaskFuture], None] | None = None
+        """Sends one in the thread that submits it. None: that cannot be."""
         self._room = threading.Condition(self._lock)
         """Those who submit wait here while too much is unsent."""
         self._wanted = threading.Condition(self._lock)
@@ -86,7 +92,11 @@ class State:
         self._withdraws = False
         """What has not begun is to be cancelled."""
         self._is_sending = False
-        """The sender is at work."""
+        """The sender is at work, or something was sent directly, and its reply is still to come."""
+        self._is_idle = False
+        """The sender waits for the bell."""
+        self.direct: TaskFuture | None = None
+        """What is sent directly, until its reply is there."""
         self._keyed: dict[str, _Keyed] = {}
         """Those that wait for an answer, by key: a key has one future at a time."""
         self._unsettled = 0
@@ -117,19 +127,30 @@ class State:
             KeyConflict: the key's future is of another tag or payload.
             PyrotaskError: the session is over.
         """
-        with self._lock:
-            if self._is_too_much() and threading.get_ident() not in self._own_threads:
-                self._room.wait_for(lambda: not self._is_too_much() or self._is_over())
-            self._check()
-            if future.key is not None:
-                known = self._keyed.setdefault(future.key, _Keyed(future, future.tag, payload))
-                if known.future is not future:
-                    return _same(known, future.tag, payload)
-            self._unsent.append(future)
-            self._unsent_bytes += future.size
-            self._unsettled += 1
-            self._is_drained = False
-            self._work.notify()
+        try:
+            with self._lock:
+                if self._is_too_much() and threading.get_ident() not in self._own_threads:
+                    self._room.wait_for(lambda: not self._is_too_much() or self._is_over())
+                self._check()
+                if future.key is not None:
+                    known = self._keyed.setdefault(future.key, _Keyed(future, future.tag, payload))
+                    if known.future is not future:
+                        return _same(known, future.tag, payload)
+                self._unsettled += 1
+                self._is_drained = False
+                send = self._direct_way(future)
+                if send is None:
+                    self._unsent.append(future)
+                    self._unsent_bytes += future.size
+                    self._wake_sender()
+                else:
+                    self.direct = future
+                    self._begin_to_send([future])
+            if send is not None:
+                send(future)
+        except BaseException:  # Ctrl-C, say, in the middle of it
+            self.bell.ring()  # the sender sees it through
+            raise
         return future
 
     def has_room(self) -> bool:
@@ -142,7 +163,7 @@ class State:
         with self._lock:
             self._check()
             self._to_store[label] = value
-            self._work.notify()
+            self._wake_sender()
 
     def pending(self) -> list[TaskFuture]:
         """All that have no answer yet."""
@@ -154,7 +175,7 @@ class State:
         with self._lock:
             unsent = list(self._unsent)
             self._withdraws = True
-            self._work.notify()
+            self._wake_sender()
         for future in unsent:
             future.cancel()
 
@@ -164,7 +185,7 @@ class State:
             self._drop_key(future)
             if future.task is not None:
                 self._to_cancel.append(future)
-                self._work.notify()
+                self._wake_sender()
 
     def is_running(self, task: int) -> bool:
         """Whether a worker has the task, as far as whoever looks for us knows."""
@@ -219,25 +240,26 @@ class State:
     # --- for the sender -----------------------------------------------------------------------------
 
     def next_work(self, most_tasks: int, most_bytes: int) -> Work | None:
-        """Wait for something to send; None: all is over. Then `sent` must follow."""
+        """What there is to send, and then `sent` must follow; None: nothing now, so wait for the bell."""
         with self._lock:
             self._own_threads.add(threading.get_ident())
-            self._work.wait_for(lambda: self._has_work() or self._is_closing or self._error is not None)
-            if self._error is not None or not self._has_work():
+            if self.direct is not None or self._error is not None or not self._has_work():
+                self._is_idle = self.direct is None
                 return None
-            self._is_sending = True
             cancels, self._to_cancel = self._to_cancel, []
             values, self._to_store = self._to_store, {}
             to_withdraw = list(self._ledger.waiting.values()) if self._withdraws else []
             self._withdraws = False
-            self._in_flight = futures = self._next_batch(most_tasks, most_bytes)
-            if futures:
-                if not self._ledger.waiting:
-                    self._waiting_since = time.monotonic()
-                self._ledger.sending()
-                self._wanted.notify()
+            self._begin_to_send(futures := self._next_batch(most_tasks, most_bytes))
             self._room.notify_all()
         return Work(values, cancels, to_withdraw, futures)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is to be sent any more."""
+        with self._lock:
+            is_done = self._is_closing and self.direct is None and not self._has_work()
+            return is_done or self._error is not None
 
     def numbered(self, futures: Sequence[TaskFuture], numbers: Sequence[int]) -> Iterator[Settled]:
         """The broker has taken these on. Yields those that are answered already, to be settled at once."""
@@ -245,6 +267,7 @@ class State:
             for future in futures:
                 future.item, future.inputs = None, ()
             settled = self._ledger.numbered(futures, numbers)
+            self._wanted.notify()
             self._to_cancel += [future for future in futures if future.is_cancelled]
             self._drop_keys(settled)
         yield from settled
@@ -263,9 +286,10 @@ class State:
         self._settled(1)
 
     def sent(self) -> None:
-        """What `next_work` gave has been done."""
+        """What `next_work` gave, or what was sent directly, has been done."""
         with self._lock:
             self._is_sending = False
+            self.direct = None
             self._in_flight = []
             self._ledger.sent()
             self._changed.notify_all()
@@ -325,7 +349,7 @@ class State:
         """Take no more. The sender ends when it has sent what there is."""
         with self._lock:
             self._is_closing = True
-            self._work.notify()
+            self.bell.ring()
             self._room.notify_all()
 
     def taken_over(self, *, with_read: bool) -> tuple[int, int]:
@@ -347,7 +371,8 @@ class State:
             self._in_flight = []
             self._to_cancel = []
             self._keyed.clear()
-            for condition in (self._work, self._room, self._wanted):
+            self.bell.ring()
+            for condition in (self._room, self._wanted):
                 condition.notify_all()
         waiting = [future for future in futures if not future.done()]
         for future in waiting:
@@ -358,6 +383,24 @@ class State:
         return len(waiting)
 
     # --- inside, under the lock -------------------------------------------------------------------------
+
+    def _direct_way(self, future: TaskFuture) -> Callable[[TaskFuture], None] | None:
+        """How whoever submits it sends it; None: by the sender."""
+        is_easy = self._is_idle and future.size <= MOST_DIRECT_BYTES and not future.inputs
+        return self.send_directly if is_easy else None
+
+    def _wake_sender(self) -> None:
+        if self._is_idle:
+            self._is_idle = False
+            self.bell.ring()
+
+    def _begin_to_send(self, futures: list[TaskFuture]) -> None:
+        self._in_flight, self._is_sending, self._is_idle = futures, True, False
+        if futures:
+            if not self._ledger.waiting:
+                self._waiting_since = time.monotonic()
+            self._ledger.sending()
+            self._wanted.notify()
 
     def _has_work(self) -> bool:
         return bool(self._unsent or self._to_cancel or self._to_store or self._withdraws)

@@ -129,7 +129,7 @@ class Settings:
 
     # ---- memory that is shared on one host
 
-    arena_bytes: int = _whole(512 * MIB, at_least=0, at_most=1024 * GIB)
+    arena_bytes: int = _whole(256 * MIB, at_least=0, at_most=1024 * GIB)
     """How much memory a client or worker process may have for large values on their way to a broker on the
     same host, and through it: it is used again and again, and what does not fit goes over the connection.
     0: all of them do; for a broker, with all clients."""

@@ -236,7 +236,7 @@ def _check_leases(machine: Machine) -> None:
         reserved = process.id < machine.state.next_process <= machine.state.reserved_processes
         _same(f"process {process.id}: known", reserved, True)
         _same(f"tasks of process {process.id}", set(process.tasks), held[process.id])
-    gone = [number for number in machine.ended_leases if number not in held]
+    gone = [n for n in (*machine.ended_leases, *machine.stranded_leases) if n not in held]
     _same("ended leases of processes that are gone", gone, [])
     ways = machine.lease_connections
     _same("ways of tasks that do not run", set(ways) - running, set())

@@ -63,6 +63,8 @@ class Leases:
         """The ways that running tasks were handed out; none for our own process."""
         self.ended: dict[ProcessId, dict[TaskNumber, int]] = {}
         """Attempts of our own workers that are in vain by now, until they are told."""
+        self.stranded: dict[ProcessId, dict[TaskNumber, None]] = {}
+        """Leases of plain processes whose way was closed, until they ask for more."""
 
     # --- beginning ----------------------------------------------------------------------
 
@@ -173,14 +175,25 @@ class Leases:
                 held.append(number)
         return held
 
+    def strand(self, number: TaskNumber) -> None:
+        """The connection that a running task was handed out over is closed."""
+        process = holder_of(self._state.tasks[number]).process
+        if process is not None and self._state.processes[process].kind is Kind.PLAIN:
+            self.stranded.setdefault(process, {})[number] = None
+
     def undelivered(self, process: Process) -> list[TaskNumber]:
         """What a plain process never got, when it asks for more: that reply was lost.
 
         The connection that it was handed out over is closed.
         """
-        if process.kind is not Kind.PLAIN or not process.tasks:
-            return []
-        return [number for number in process.tasks if self._way_is_closed(self._state.tasks[number])]
+        stranded = self.stranded.pop(process.id, ())
+        there = [number for number in stranded if number in process.tasks]
+        return [number for number in there if self._way_is_closed(self._state.tasks[number])]
+
+    def forget(self, process: ProcessId) -> None:
+        """It is gone, and has no leases any more."""
+        self.ended.pop(process, None)
+        self.stranded.pop(process, None)
 
     def _way_is_closed(self, task: Task) -> bool:
         via = self.connections.get(task.number)

@@ -49,12 +49,13 @@ class Liveness:
 
     def called_by(self, now: Nanoseconds, process: Process, via: Connection | None) -> None:
         """A call names the process: the connection speaks for it from now on."""
+        vitals = self._presence.processes[process.id]
         if via is not None and via.process != process.id:
             before = via.process
             self._presence.bind_process(via, process.id, now)
             if before in self._state.processes:
                 self._watch(self._state.processes[before])
-        vitals = self._presence.processes[process.id]
+            vitals.watch_again_at = 0  # what counts as silence may be another by now
         if via is None and vitals.expected_by is not None:
             vitals.in_process = True  # after a restart, and not over a connection
         self.hear(now, process)

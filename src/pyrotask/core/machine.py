@@ -109,6 +109,7 @@ class Machine:
         )
         """The commands that end tasks, or start them anew, one or many."""
         self.ended_leases = self._leases.ended
+        self.stranded_leases = self._leases.stranded
         self.kept_failures = self._endings.kept
         self.task_wants = self._matching.task_wants
         self.result_wants = self._matching.result_wants

@@ -120,6 +120,7 @@ class Membership:
             self._matching.withdraw(now, want)
         self._liveness.close(now, connection)
         for task in connection.leases:
+            self._leases.strand(task)
             if holder_of(self._state.tasks[task]).process is None:
                 self._deadlines.set(Key(Due.LEASE, task), now + self._limits.plain_grace_ns)
 
@@ -168,7 +169,7 @@ class Membership:
         parked = self._presence.processes[process.id].parked
         self._matching.refuse(now, parked, lambda: UnknownProcess(f"{why}: register again"))
         self._liveness.forget(process.id)
-        self._leases.ended.pop(process.id, None)
+        self._leases.forget(process.id)
         self._matching.settle(now)
 
     # --- a new run ------------------------------------------------------------------------
@@ -181,6 +182,8 @@ class Membership:
         for process in self._state.processes.values():  # they join their nodes
             by = now + max(grace, factor * (process.period_ns or 0))
             self._liveness.expect(now, process, by)
+            for held in process.tasks:
+                self._leases.strand(held)
         tasks = self._state.tasks
         self._leases.release_all([n for n in tasks if _is_anonymous(tasks[n])], Cause.UNDELIVERED)
         for number, task in tasks.items():

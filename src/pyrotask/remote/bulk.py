@@ -383,7 +383,6 @@ def service(label: str, journal: Journal | None = None) -> dict[str, Call]:
         **CALLS,
         "hello": partial(hello, label=label, journal=journal),
         "status": partial(status, label=label, journal=journal),
-        "submit": partial(CALLS["submit"], journal=journal),
     }
 
 

@@ -17,7 +17,6 @@ from pyrotask.core.interventions import NO_MORE
 from pyrotask.core.machine import Machine, Step
 from pyrotask.core.model import Delivered, Nanoseconds, SessionId
 from pyrotask.core.selection import Selection
-from pyrotask.errors import QueueFull
 from pyrotask.reference import Origin, Request
 from pyrotask.remote.bulk_looking import LONGEST_PAGE, page_length, page_start
 from pyrotask.remote.bulk_submit import as_submitted, new_tasks_from_wire
@@ -35,7 +34,6 @@ from pyrotask.remote.bulk_values import (
 
 if TYPE_CHECKING:
     from pyrotask.callers import Caller
-    from pyrotask.journal import Journal
 
 # --- sessions ---------------------------------------------------------------------------------
 
@@ -62,18 +60,11 @@ def submit(
     sequence: int,
     low_water: int,
     items: list[list[Any]],
-    *,
-    journal: Journal | None = None,
 ) -> Request:
     """Take on all these tasks, or none; returns their numbers, in order."""
     new = new_tasks_from_wire(items)
 
     def take_on(machine: Machine, now: Nanoseconds, number: SessionId) -> Step:
-        if journal is not None and not journal.has_room:
-            raise QueueFull(
-                "the disk of the broker's journal is full, up to its reserve: free some room there, then "
-                "submit again"
-            )
         tasks = as_submitted(machine, now, new)
         return machine.submit_many(now, tasks, session=number, connection=origin.connection)
 

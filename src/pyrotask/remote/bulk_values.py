@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 LONGEST_WAIT_S = 60.0
 """How long a call may wait: whoever asks tells that it lives at least that often."""
 
+MOST_MEASURED = 1000
+"""Tags in one message of which it is said how long their tasks took: more would hold up everybody else."""
+
 RELEASES = frozenset({Cause.RETURNED, Cause.DRAINED, Cause.NOT_BEGUN})
 """Why a worker may release what it holds. What became of a dead one is not for a worker to say."""
 
@@ -106,6 +109,8 @@ def _result(wire: Any) -> Result:
 def measurements_from_wire(ran: object) -> list[tuple[str, int, Nanoseconds]]:
     """Read how long tasks took: each ``[tag, tasks, seconds in all]``; None: that is not said.
 
+    Of very many only the first are read: `MOST_MEASURED`.
+
     Raises:
         TypeError, ValueError: one of them is not that.
     """
@@ -113,7 +118,7 @@ def measurements_from_wire(ran: object) -> list[tuple[str, int, Nanoseconds]]:
         return []
     if not isinstance(ran, list | tuple):
         raise TypeError(f"ran must be a list, not {type(ran).__name__}")
-    return [_measurement(one) for one in ran]
+    return [_measurement(one) for one in ran[:MOST_MEASURED]]
 
 
 def _measurement(wire: Any) -> tuple[str, int, Nanoseconds]:

@@ -206,8 +206,7 @@ class Connection(asyncio.BufferedProtocol):
             self._turn.abandon()
         if self._pyro is not None:
             self.hub.daemon.closed(self._pyro)
-        if self.visitor is not None:
-            self.visitor.leave()
+        self._part()
 
     def hang_up(self) -> None:
         """Close the connection, without the loop: it has ended."""
@@ -234,6 +233,13 @@ class Connection(asyncio.BufferedProtocol):
             self._going_on = False
         if self._turn is None:
             self.read_on()
+        self._part()
+
+    def _part(self) -> None:
+        """When the connection is closed, and what had come in is done: nothing is shared any more."""
+        is_over = self._closed and self._turn is None and not self._waiting
+        if is_over and self.visitor is not None:
+            self.visitor.leave()
 
     def _take(self, message: wire.Message) -> None:
         header = message.header

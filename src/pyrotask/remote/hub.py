@@ -164,6 +164,7 @@ class Hub:
             for turn in list(self.unsent):
                 turn.undo()
             self._hang_up()
+            loop.run_until_complete(asyncio.sleep(0))  # transports close a turn later
             loop.close()
             self._thread_id = None  # another thread may get it now
 

@@ -292,6 +292,8 @@ class Supervisor:
         self._trays.forget(child)
         begun = child.slate.begun()
         in_order = child.is_over or child.goodbye in (Goodbye.DRAINED, Goodbye.TERMINATED)
+        if self._end_at is not None and child.process is None:
+            in_order = True  # told to end before it could answer to that
         self._report_end(child, in_order=in_order)
         child.let_go()
         story = child.story()
@@ -299,7 +301,7 @@ class Supervisor:
         ended = Event("ended", child.pid, _number(child), story, tasks, in_order)
         self._on_event(ended)
         if child.goodbye is Goodbye.TERMINATED:
-            self._ending = True
+            self._end_after_termination()
         elif not in_order and not self._ending:
             self._child_died(place, child, worked=bool(begun))
 
@@ -371,6 +373,12 @@ class Supervisor:
         self._ending = True
         self._end_at = time.monotonic() + self._settings.drain_timeout_s
         self._on_event(Event("draining"))
+
+    def _end_after_termination(self) -> None:
+        """One that starts, or is at work, would else look for a broker that may be gone by then."""
+        if not self._ending:
+            self._ending = True
+            self._end_at = time.monotonic() + self._settings.drain_timeout_s
 
     def _stop(self) -> None:
         self._ending, self._end_at = True, None
