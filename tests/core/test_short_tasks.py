@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrotask.core.model import NewTask, Options
+from pyrotask.core.model import Kind, NewTask, Options
 from pyrotask.core.paces import LONG_NS, MOST_TAGS, TOGETHER_NS, Paces
 from tests.core.world import VALUE, World
 
@@ -92,10 +92,33 @@ def test_who_comes_for_more_gets_no_long_task_beside_another() -> None:
     assert [len(world.lease(process=worker, count=16)) for _ in range(4)] == [2, 1, 1, 2]
 
 
-def test_one_long_task_is_enough_to_hand_them_out_one_by_one() -> None:
+def test_what_waited_behind_a_long_task_goes_to_one_worker_each_when_it_is_given_back() -> None:
+    world = world_of(idle=0, a=SHORT)
+    connection = world.connect()
+    node = world.register_node(connection=connection)
+    child = world.register(kind=Kind.WORKER, node=node)
+    world.park("child", process=child, count=16)
+    assert submit(world, *["a"] * 4) == [4]
+    for number in range(3):
+        world.park(f"other {number}", process=world.register(), count=16)
+
+    _, *unbegun = world.answers["child"]
+    given_back = {lease.task: lease.attempt for lease in unbegun}
+    world.do(world.machine.give_back_unbegun(world.now, node, given_back, connection))
+
+    assert [len(world.answers[f"other {number}"]) for number in range(3)] == [1, 1, 1]
+
+
+def test_one_task_that_takes_long_once_changes_little() -> None:
     world = world_of(idle=4, a=SHORT)
-    assert submit(world, "a", "a") == [2]
     world.machine.paces.note("a", 1, LONG)
+    assert submit(world, "a", "a") == [2]
+
+
+def test_some_long_tasks_are_enough_to_hand_them_out_one_by_one() -> None:
+    world = world_of(idle=4, a=SHORT)
+    for _ in range(10):
+        world.machine.paces.note("a", 1, LONG)
     assert submit(world, "a", "a") == [1, 1]
 
 

@@ -4,8 +4,8 @@ Fresh memory is what costs: the system has to find and to empty each page of it.
 sends large buffers has a *segment*, a file in memory without a name, and uses its places again and
 again. Over the connection goes a *reference*: which segment, and where in it. Files: `layout` says
 where things are in a segment, `memfd` makes and opens one, `extents` divides it, `writer` is the
-sender's side, `shelf` the broker's, `reader` that of whoever gets a reference, and `recycling` keeps
-memory for what it reads.
+sender's side, `shelf` and `holding` the broker's, `reader` that of whoever gets a reference, and
+`recycling` keeps memory for what it reads.
 
 Who may use a place again, and when, is the whole art. Of each place there are three facts:
 
@@ -29,11 +29,12 @@ host, or in another container: buffers go over the connection.
 
 from __future__ import annotations
 
+from pyrotask.arena.holding import Lent, StaleReference
 from pyrotask.arena.layout import EXTENSION, Reference
 from pyrotask.arena.memfd import NoSegment, Opening
 from pyrotask.arena.reader import Reader, Vanished
 from pyrotask.arena.recycling import Recycling
-from pyrotask.arena.shelf import Lent, Shelf, StaleReference, Visitor
+from pyrotask.arena.shelf import Shelf, Visitor
 from pyrotask.arena.writer import SMALLEST_BYTES, Arena, Region, Segment
 
 __all__ = [

@@ -191,7 +191,7 @@ class Segment:
             self._not_ours = [place for place in self._not_ours if not self._is_free(place)]
 
     def _is_free(self, place: Place) -> bool:
-        """Whether nobody holds it; then it can be taken. Idempotent: Ctrl-C may come between any two steps."""
+        """Whether nobody holds it; then it can be taken. Idempotent: Ctrl-C may come between two steps."""
         if self._in_use.get(place.slot) is not place:
             return True
         if self.memory[hold_at(place.slot)]:

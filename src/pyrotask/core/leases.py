@@ -163,6 +163,12 @@ class Leases:
         tasks = [self._state.tasks[number] for number in numbers]
         return sorted(tasks, key=lambda task: task.order, reverse=True)
 
+    def tags_beside(self, numbers: Iterable[TaskNumber]) -> set[str]:
+        """The tags of all that those have who hold these tasks, which are leased to processes."""
+        holders = {holder_of(self._state.tasks[number]).process for number in numbers}
+        processes = (self._state.processes[holder] for holder in holders if holder is not None)
+        return {self._state.tasks[number].tag for process in processes for number in process.tasks}
+
     def held_below(self, node: NodeId, attempts: Mapping[TaskNumber, int]) -> list[TaskNumber]:
         """Those of these attempts that are made by a child of that supervisor."""
         held = []

@@ -275,7 +275,10 @@ class Machine:
         What is not held by a child of it (any more) is left alone.
         """
         self.beat(now, node, (), connection)
-        self._leases.release_all(self._leases.held_below(node, attempts), Cause.NOT_BEGUN)
+        held = self._leases.held_below(node, attempts)
+        for tag in self._leases.tags_beside(held):
+            self.paces.note_long(tag)  # so they go out one by one now
+        self._leases.release_all(held, Cause.NOT_BEGUN)
         self._matching.settle(now)
         return self._recorder.step(None)
 

@@ -6,8 +6,9 @@ others that wait sleep on. One that takes longer is worth a worker of its own, a
 which nothing is known.
 
 All of this is volatile, and it decides nothing but how many tasks go out together. It is an
-estimate: it follows a longer task at once, and shorter ones by and by, since one long task in a
-batch keeps the others waiting, and one short task alone harms nobody.
+estimate, and follows what is measured step by step: on a busy machine any task takes long now and
+then. It follows longer tasks sooner than shorter ones, since a long one in a batch keeps the others
+waiting; and when that has happened, its tag counts as long at once.
 """
 
 from __future__ import annotations
@@ -30,8 +31,11 @@ LONG_NS: Nanoseconds = SECOND // 200
 MOST_TAGS = 1_000
 """Tags that are remembered: those that were measured last."""
 
+_RISE = 2
+"""How many times longer a tag counts after one measurement, at most."""
+
 _EASING = 8
-"""Measurements that it takes, about, to believe in shorter tasks."""
+"""The part of the way to a shorter one that is gone after one measurement."""
 
 
 class Paces:
@@ -46,9 +50,16 @@ class Paces:
     def note(self, tag: str, tasks: int, took_ns: Nanoseconds) -> None:
         """A worker has run so many tasks of that tag, which took it so long in all."""
         each, before = took_ns // tasks, self._each_ns.get(tag)
-        if before is not None and each < before:
-            each = before + (each - before) // _EASING
-        self._each_ns[tag] = each
+        if before is not None:
+            each = min(each, _RISE * before) if each > before else before + (each - before) // _EASING
+        self._set(tag, max(1, each))
+
+    def note_long(self, tag: str) -> None:
+        """A task of that tag has kept others waiting, or has waited itself."""
+        self._set(tag, 2 * LONG_NS)
+
+    def _set(self, tag: str, each_ns: Nanoseconds) -> None:
+        self._each_ns[tag] = each_ns
         self._each_ns.move_to_end(tag)
         if len(self._each_ns) > MOST_TAGS:
             self._each_ns.popitem(last=False)
