@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import select
+import socket
+import sys
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
+from types import FrameType
 
 import pytest
 
 from pyrotask import Session
+from pyrotask.arena import Segment
 from pyrotask.client.bell import Bell
 from pyrotask.client.future import TaskFuture
 from pyrotask.client.state import MOST_DIRECT_BYTES, State
 from pyrotask.config import Settings
 from pyrotask.core.model import Payload
-from pyrotask.errors import ConnectError
+from pyrotask.errors import ConnectError, KeyConflict
+from pyrotask.remote.bulk_proxy import BulkProxy
+from pyrotask.remote.lean import LeanConnection
 from pyrotask.remote.server import Server
 from tests.cable import Cable
 from tests.client.serving import PATIENCE_S, HandWorker, ThreadWorker, serving
@@ -212,6 +223,191 @@ def test_a_full_broker_delays_a_lone_submit() -> None:
             assert future.result(PATIENCE_S) == task[1]
 
 
+class Interruption:
+    """A Ctrl-C at one of the points in our code where the interpreter looks for signals.
+
+    Those are where a function of Python begins, and where one of C has returned.
+    """
+
+    def __init__(self, point: int) -> None:
+        self._left = point
+        self.has_come = False
+
+    def __enter__(self) -> None:
+        sys.setprofile(self._look)
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _look(self, frame: FrameType, event: str, _what: object) -> None:
+        if event not in {"call", "c_return"} or "pyrotask" not in frame.f_globals["__name__"]:
+            return
+        self._left -= 1
+        if self._left < 0:
+            sys.setprofile(None)
+            self.has_come = True
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("is_keyed", [False, True])
+def test_a_ctrl_c_anywhere_in_a_submit_loses_nothing_and_doubles_nothing(
+    is_keyed: bool, session: Session, noting: Noting
+) -> None:
+    session.submit("note", -1).result(PATIENCE_S)
+    for point in count():
+        wait_until_idle(session)
+        interruption = Interruption(point)
+        key = f"k{point}" if is_keyed else None
+        with contextlib.suppress(KeyboardInterrupt), interruption:
+            session.submit("note", 1_000 + point, key=key)
+        again = session.submit("note", 1_000 + point if is_keyed else point, key=key)
+        again.result(PATIENCE_S)
+        assert session.wait(PATIENCE_S), point
+        if not interruption.has_come:
+            break
+    assert point > 10
+    assert set(noting.runs.values()) == {1}
+
+
+def test_a_thread_that_comes_too_late_sends_nothing(
+    session: Session, noting: Noting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert session.submit("note", 0).result(PATIENCE_S) == 0
+    wait_until_idle(session)
+    state, send = session._state, session._state.send_directly
+    assert send is not None
+    sent = state.sent
+
+    def late(future: TaskFuture) -> None:
+        """It was held up until the sender has seen to its task, at the last moment that matters."""
+
+        def just_before() -> None:
+            send(future)
+            sent()
+
+        monkeypatch.setattr(state, "sent", just_before)
+        state.bell.ring()
+
+    monkeypatch.setattr(state, "send_directly", late)
+    assert session.submit("note", 1).result(PATIENCE_S) == 1
+    until(lambda: state.direct is None)
+    monkeypatch.undo()
+    assert session.submit("note", 2).result(PATIENCE_S) == 2
+    assert noting.runs == {0: 1, 1: 1, 2: 1}
+
+
+def test_a_thread_that_is_late_for_the_end_of_the_session_sends_nothing(
+    session: Session, noting: Noting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert session.submit("note", 0).result(PATIENCE_S) == 0
+    wait_until_idle(session)
+    begun: list[str] = []
+    send = session._state.send_directly
+    assert send is not None
+
+    def late(future: TaskFuture) -> None:
+        monkeypatch.setattr(session, "_say_goodbye", lambda **_: send(future))
+        session.close()
+
+    monkeypatch.setattr(session._state, "send_directly", late)
+    monkeypatch.setattr(session._link, "begin", lambda method, *_: begun.append(method))
+    session.submit("note", 1)
+
+    assert not begun
+
+
+def test_a_closed_session_is_freed_without_the_garbage_collector(server: Server, noting: Noting) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        session = Session(server.address)
+        session.submit("note", 1).result(PATIENCE_S)
+        state = weakref.ref(session._state)
+        session.close()
+        del session
+        until(lambda: state() is None)
+    finally:
+        gc.enable()
+
+
+def test_who_submits_does_not_wait_until_the_broker_has_opened_our_memory(
+    session: Session, noting: Noting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert session.submit("note", 0).result(PATIENCE_S) == 0
+    wait_until_idle(session)
+    asking: list[str] = []
+    show = BulkProxy._show
+
+    def noted(proxy: BulkProxy, lean: LeanConnection, segment: Segment | None) -> None:
+        asking.append(threading.current_thread().name)
+        show(proxy, lean, segment)
+
+    monkeypatch.setattr(BulkProxy, "_show", noted)
+    session.submit("note", bytearray(10**6)).cancel()
+    assert session.flush(PATIENCE_S)
+
+    assert threading.current_thread().name not in asking
+
+
+# --- no room --------------------------------------------------------------------------------------------
+
+
+def told_when_it_waits_for_room(session: Session, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    waits = threading.Event()
+    pause = session._state.pause
+
+    def noted_pause(seconds: float) -> None:
+        waits.set()
+        pause(seconds)
+
+    monkeypatch.setattr(session._state, "pause", noted_pause)
+    return waits
+
+
+def test_nobody_waits_for_what_was_cancelled_while_there_was_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        serving(Settings(max_waiting=1)) as server,
+        Session(server.address) as other,
+        Session(server.address) as session,
+    ):
+        blocking = other.submit("a")
+        assert other.flush(PATIENCE_S)
+        waits_for_room = told_when_it_waits_for_room(session, monkeypatch)
+        future = session.submit("b")
+        assert waits_for_room.wait(PATIENCE_S)
+        future.cancel()
+
+        assert session.wait(PATIENCE_S)
+        blocking.cancel()
+
+
+def test_what_is_refused_once_there_is_room_harms_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        serving(Settings(max_waiting=1)) as server,
+        Session(server.address) as other,
+        Session(server.address) as session,
+        HandWorker(server.address) as worker,
+    ):
+        first = other.submit("a", 1, key="k")
+        assert other.flush(PATIENCE_S)
+        (task,) = worker.take(1)
+        blocking = other.submit("b")
+        assert other.flush(PATIENCE_S)
+        waits_for_room = told_when_it_waits_for_room(session, monkeypatch)
+        conflict = session.submit("a", 2, key="k")
+        assert waits_for_room.wait(PATIENCE_S)
+        (second,) = worker.take(1)
+        for one in (task, second):
+            worker.answer(one, None)
+
+        assert isinstance(conflict.exception(PATIENCE_S), KeyConflict)
+        assert first.result(PATIENCE_S) is blocking.result(PATIENCE_S) is None
+        after = session.submit("c")
+        (third,) = worker.take(1)
+        worker.answer(third, 3)
+        assert after.result(PATIENCE_S) == 3
+
+
 # --- the bell -------------------------------------------------------------------------------------------
 
 
@@ -246,3 +442,15 @@ def test_it_is_heard_once(bell: Bell) -> None:
 def test_a_closed_bell_rings_for_nobody(bell: Bell) -> None:
     bell.close()
     bell.ring()
+
+
+def test_a_descriptor_that_was_closed_meanwhile_is_no_use_waiting_for(
+    bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(select, "poll", raising=False)  # as on Windows
+    other, closed = socket.socketpair()
+    descriptor = closed.fileno()
+    closed.close()
+    other.close()
+
+    assert bell.wait(descriptor, PATIENCE_S)

@@ -102,6 +102,34 @@ def test_a_function_travels_once(executor: Executor, worker: FunctionWorker) -> 
     assert len(worker.fetched) == 1
 
 
+def test_no_call_overtakes_its_function_though_another_thread_has_sent_that(
+    executor: Executor, worker: FunctionWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = executor._session
+    store, submit = session.store, session.submit_payload
+    order: list[str] = []
+    has_submitted = threading.Event()
+    others: list[Callable[[], Any]] = []
+
+    def noted_submit(*args: Any) -> Any:
+        order.append("submit")
+        has_submitted.set()
+        return submit(*args)
+
+    def slow_store(*args: Any, **options: Any) -> None:
+        others.append(in_thread(lambda: executor.submit(tripled, 2)))
+        has_submitted.wait(0.1)  # it would be wrong; when all is well it is not
+        order.append("store")
+        store(*args, **options)
+
+    monkeypatch.setattr(session, "submit_payload", noted_submit)
+    monkeypatch.setattr(session, "store", slow_store)
+    assert executor.submit(tripled, 1).result(PATIENCE_S) == 3
+    assert [other().result(PATIENCE_S) for other in others] == [6]
+
+    assert order == ["store", "submit", "submit"]
+
+
 def test_what_is_defined_anew_runs_as_it_is_then(executor: Executor, worker: FunctionWorker) -> None:
     cell: dict[str, Any] = {"__name__": "__main__"}
     exec("k = 2\ndef f(x): return k * x", cell)

@@ -334,3 +334,29 @@ def run(folder: Path, script: str, *arguments: str) -> str:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can give files away")
+def test_it_works_where_the_folder_for_temporary_files_is_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.chown(tmp_path, 12345, -1)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Executor(max_workers=1) as executor:
+        assert executor.submit(pow, 2, 3).result(PATIENCE_S) == 8
+
+
+def test_when_no_process_can_be_started_calls_say_so_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> None:
+        raise OSError("no process is left")
+
+    monkeypatch.setattr("pyrotask.worker.supervisor.Offspring", none_left)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    executor = Executor(max_workers=1)
+    with pytest.raises(BrokenExecutor, match="no process is left"):
+        executor.submit(pow, 2, 3).result(PATIENCE_S)
+    executor.shutdown()
+
+    assert not list(tmp_path.iterdir())

@@ -79,6 +79,17 @@ def test_what_belongs_to_somebody_else_is_not_touched(temporary: Path) -> None:
     assert folder.exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can give files away")
+def test_below_a_folder_of_somebody_else_it_is_not_safe(temporary: Path) -> None:
+    before = OwnFolder()
+    assert before.is_safe
+    os.chown(temporary, 12345, -1)
+    folder = OwnFolder()
+    assert not folder.is_safe
+    for each in (before, folder):
+        each.remove()
+
+
 KILLED = """
 import sys, tempfile
 tempfile.tempdir = sys.argv[1]

@@ -20,6 +20,21 @@ class Home:
         return self._data[block.offset : block.offset + block.nbytes]
 
 
+class SharedMemory:
+    """Bytes that somebody else could change."""
+
+    reference = None
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def read(self) -> bytearray:
+        return bytearray(self.data)
+
+
 def at_home(data: bytes) -> Block:
     """A block whose bytes are in a file only."""
     block = Block(data)
@@ -49,6 +64,35 @@ def test_a_block_is_read_where_it_is() -> None:
 
 def test_what_is_away_is_known() -> None:
     assert Payload(PLAIN, (b"here", Block(LARGE), at_home(LARGE))).bytes_away == len(LARGE)
+
+
+def test_shared_memory_is_sent_as_it_is_and_all_else_as_bytes() -> None:
+    shared = Block(SharedMemory(LARGE))
+    payload = Payload(PLAIN, (b"here", Block(LARGE), at_home(LARGE), shared))
+
+    assert payload.to_send() == [b"here", LARGE, LARGE, shared]
+    assert [type(buffer) for buffer in payload.to_send()] == [bytes, bytes, bytes, Block]
+    assert payload.shared_bytes == len(LARGE)
+
+
+def test_small_buffers_are_sent_as_they_are() -> None:
+    assert Payload(PLAIN, (b"one", b"two")).to_send() == [b"one", b"two"]
+
+
+def test_what_is_read_of_shared_memory_is_a_copy() -> None:
+    memory = SharedMemory(LARGE)
+    read = Block(memory).read()
+    memory.data = b"y" * len(LARGE)
+    assert read == LARGE
+
+
+def test_what_gets_a_place_in_a_file_is_not_shared_any_more() -> None:
+    memory = SharedMemory(LARGE)
+    block = Block(memory)
+    block.place(Home(LARGE), 0)
+    memory.data = b"y" * len(LARGE)
+    assert (block.shared, block.read()) == (None, LARGE)
+    assert block == LARGE
 
 
 @pytest.mark.parametrize("other", [LARGE, Block(LARGE), at_home(LARGE)])

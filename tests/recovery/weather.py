@@ -82,7 +82,7 @@ class Weather:
     def __init__(self, to: Callable[[], int | None], dice: random.Random) -> None:
         self._to = to
         self._dice = dice
-        self._is_clear = False
+        self._is_clear = self._is_over = False
         self._links: set[asyncio.Task[None]] = set()
         self.seen: Counter[str] = Counter()
         """How often there was which fate."""
@@ -114,8 +114,10 @@ class Weather:
 
     async def _end(self) -> None:
         self._server.close()
-        self._break_all()
-        await asyncio.gather(*self._links, return_exceptions=True)
+        self._is_over = True
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:  # also who was let in just now
+            self._break_all()
+            await asyncio.wait(others)
         await asyncio.sleep(0)  # transports close a turn later
 
     # --- a connection -----------------------------------------------------------------------------
@@ -125,7 +127,8 @@ class Weather:
         assert link is not None
         self._links.add(link)
         try:
-            await self._link(reader, writer)
+            if not self._is_over:
+                await self._link(reader, writer)
         except asyncio.CancelledError:
             pass  # everything is broken at once
         finally:

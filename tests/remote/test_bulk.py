@@ -323,7 +323,7 @@ def test_a_supervisor_gives_back_what_its_children_will_not_begin(client: Client
         submit(engine)
     Client(engine).call("exchange", child, [], None, 4, 0)
     client.call("give_back", node, [[1, 1], [2, 1]])
-    again = Client(engine).call("exchange", child, [], None, 9, 0)["tasks"]
+    again = [Client(engine).call("exchange", child, [], None, 1, 0)["tasks"][0] for _ in range(2)]
     assert [task[:3] for task in again] == [[1, "sqrt", 2], [2, "sqrt", 2]]
     assert engine.machine.state.tasks[TaskNumber(1)].trouble is None
 

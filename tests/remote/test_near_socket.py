@@ -18,7 +18,7 @@ from pyrotask.errors import KeyRequired, LabelHeld
 from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.connection_file import ConnectionFile
 from pyrotask.remote.discovery import find
-from pyrotask.remote.near_socket import NearSocket
+from pyrotask.remote.near_socket import NearSocket, is_of_another_user
 from pyrotask.remote.proxy import connect
 from tests.ports import free_port
 from tests.remote.naming import file_of
@@ -118,6 +118,26 @@ def test_another_user_is_turned_away_even_if_the_folder_is_open(near: Settings) 
         path.parent.chmod(0o700)
 
     assert with_nothing == b""
+
+
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0 or not hasattr(socket, "SO_PEERCRED"),
+    reason="only root can be somebody else, and only Linux tells who it was",
+)
+def test_a_user_with_a_large_number_is_known_as_himself() -> None:
+    try:
+        os.seteuid(3_000_000_000)
+    except OSError:
+        pytest.skip("this machine has no such users")
+    try:
+        ends = socket.socketpair(socket.AF_UNIX)
+        is_a_stranger = is_of_another_user(ends[0])
+    finally:
+        os.seteuid(0)
+    for end in ends:
+        end.close()
+
+    assert not is_a_stranger
 
 
 def test_the_key_is_asked_for_there_as_well(near: Settings, tmp_path: Path) -> None:

@@ -52,7 +52,10 @@ class Bell:
 def _readable(descriptors: list[int], timeout_s: float) -> list[int]:
     """Those that can be read, or at least that is no use waiting for."""
     if not hasattr(select, "poll"):  # Windows
-        return select.select(descriptors, [], [], timeout_s)[0]
+        try:
+            return select.select(descriptors, [], [], timeout_s)[0]
+        except OSError:  # another thread has just closed the other one
+            return descriptors
     poll = select.poll()  # other than select, it takes descriptors of any number
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)

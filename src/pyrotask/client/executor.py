@@ -319,11 +319,10 @@ class Executor(concurrent.futures.Executor):
 
     def _store(self, packed: Payload, identity: str | None = None, *, for_good: bool) -> str:
         label = label_of(packed, None if for_good else self._session.number, identity)
-        with self._lock:
-            is_new = label not in self._stored
-            self._stored.add(label)
-        if is_new:
-            self._session.store(label, packed, for_good=for_good)
+        with self._lock:  # until it is on its way before the calls of it, also those of other threads
+            if label not in self._stored:
+                self._session.store(label, packed, for_good=for_good)
+                self._stored.add(label)
         return label
 
 

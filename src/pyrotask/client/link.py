@@ -83,6 +83,11 @@ class Link:
                 log.info("%s", error)
             self._come_back(breaks)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `begin` merely sends: there is a connection, and nothing has to be said over it before."""
+        return self._proxy.is_ready
+
     def begin(self, method: str, *args: object) -> None:
         """Send a call, over the connection that there is; then `end` must follow, with the same arguments.
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pyrotask.broker import Broker
 from pyrotask.client.own_folder import OwnFolder
 from pyrotask.config import Settings
-from pyrotask.errors import PyrotaskError
 from pyrotask.remote.server import Server
 from pyrotask.worker.supervisor import Supervisor
 
@@ -30,18 +29,21 @@ class LocalTeam:
         self._folder = OwnFolder()
         key_file = self._folder.path / "key"
         # Other users of this machine can connect to the port, and must not have us run their code. Our
-        # workers come by the unix socket in the folder.
+        # workers come by the unix socket in the folder; or else by the port.
+        has_socket = self._folder.is_safe
         self.settings = replace(settings, key_file=key_file, journal=None, runtime_dir=self._folder.path)
         self._server = Server(
             label=f"executor of process {os.getpid()}",
             settings=self.settings,
             key_file=key_file,
             name_server="off",
+            connection_file=has_socket,
         )
         try:
             self._server.start()
             self.address = self._server.address
-            self._supervisor = Supervisor(self._server.label, workers, settings=self.settings, info="local")
+            where = self._server.label if has_socket else self.address
+            self._supervisor = Supervisor(where, workers, settings=self.settings, info="local")
             self._supervisor.start()
         except BaseException:
             self._server.stop()
@@ -67,7 +69,7 @@ class LocalTeam:
     def close(self) -> None:
         """End the workers, and the broker. Idempotent."""
         self._supervisor.stop()
-        with contextlib.suppress(PyrotaskError):  # `watch` has told it
+        with contextlib.suppress(Exception):  # `watch` has told it
             self._supervisor.wait()
         self._server.stop()
         self._folder.remove()

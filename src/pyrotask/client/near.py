@@ -47,6 +47,11 @@ class NearLink:
             return self._broker.call(lambda m, now: request.command(m, now, None), request.present)
         return request.present(self._wait_for(request))
 
+    @property
+    def is_ready(self) -> bool:
+        """See `begin`."""
+        return False
+
     def begin(self, method: str, *args: object) -> None:
         """Nothing is begun here: `call` takes no longer."""
         raise NotImplementedError

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pyrotask.journal.lock import FolderLock
 from pyrotask.journal.problems import JournalHeld
+from pyrotask.remote.private_files import check_private_directory
 
 PREFIX = "pyrotask-"
 LOCK = "executor.lock"
@@ -30,6 +31,15 @@ class OwnFolder:
     def __init__(self) -> None:
         sweep(Path(tempfile.gettempdir()))
         self.path, self._lock = _new_folder()
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether nobody can put another folder in its place: the one above may be of a user who could."""
+        try:
+            check_private_directory(self.path)
+        except PermissionError:
+            return False
+        return True
 
     def remove(self) -> None:
         """Remove it with all that is in it. Idempotent."""

@@ -115,6 +115,9 @@ class Sender:
             pass
         except BaseException as error:  # noqa: BLE001 - the thread's outermost frame: all who wait are told
             self._state.fail(error)
+        finally:
+            with self._line:  # who closes the session speaks for itself: a thread that is late must not
+                self._direct.is_taken_over = True
 
     # --- directly -----------------------------------------------------------------------------
 
@@ -125,6 +128,9 @@ class Sender:
         """
         with self._line:
             if self._direct.is_taken_over or self._state.direct is not future:
+                return
+            if not self._link.is_ready:
+                self._state.bell.ring()
                 return
             number = self._next_number()
             self._direct = direct = _Direct(number, time.monotonic())
@@ -139,6 +145,8 @@ class Sender:
         """Until there is something to do; what was sent directly is seen through."""
         has_come = self._state.bell.wait(self._link.fileno(), LOOK_S)
         with self._line:
+            if self._state.error is not None:
+                return
             future, direct = self._state.direct, self._direct
             if future is None:
                 if has_come:  # nobody has asked for anything: it is the end of the connection
@@ -151,8 +159,8 @@ class Sender:
                 if direct.number is not None:  # it may have been sent, or a part of it
                     self._link.close()
         self._submit_ready([future], direct.number)
-        self._direct = _Direct()
         self._state.sent()
+        self._direct = _Direct()  # only now: else that thread, if it is late, would send it once more
 
     # --- values -------------------------------------------------------------------------------
 
@@ -172,14 +180,18 @@ class Sender:
 
     def _submit_ready(self, futures: Sequence[TaskFuture], begun: Number | None = None) -> None:
         try:
+            self._submit_if_there_is_room(futures, begun)
+        except QueueFull as error:
+            self._wait_for_room(futures, error)
+
+    def _submit_if_there_is_room(self, futures: Sequence[TaskFuture], begun: Number | None = None) -> None:
+        try:
             numbers = self._take_on(futures, begun)
-        except UnknownSession:
+        except (UnknownSession, QueueFull):
             raise
         except TaskManagerTermination as error:
             for future in futures:
                 self._state.refuse(future, type(error)(str(error)))
-        except QueueFull as error:
-            self._wait_for_room(futures, error)
         except (Refused, TypeError, ValueError) as error:
             if len(futures) == 1:
                 self._state.refuse(futures[0], error)
@@ -216,14 +228,13 @@ class Sender:
                 log.warning("submits wait for room at the broker: %s", error)
                 waited_s = 0.0
             if futures[0].is_cancelled:
+                self._state.given_up()
                 return
             try:
-                numbers = self._take_on(futures)
+                self._submit_if_there_is_room(futures)
             except QueueFull as again:
                 error = again
             else:
-                for future, delivery in self._state.numbered(futures, numbers):
-                    settle(future, delivery)
                 return
 
     def _inputs_are_known(self, future: TaskFuture) -> bool:

@@ -178,9 +178,9 @@ class Session:
     ) -> TaskFuture:
         """Have a worker call its handler for the tag with these parameters; returns the future answer.
 
-        Returns at once: the task is sent in the background, together with what else has gathered.
-        It waits only while 100,000 tasks or 64 MiB are unsent. The parameters are copied here
-        and now. What the broker refuses is the future's exception.
+        Returns at once: a lone task is sent on the spot, others in the background, together with what
+        else has gathered; the reply is not waited for. It waits only while 100,000 tasks or 64 MiB are
+        unsent. The parameters are copied here and now. What the broker refuses is the future's exception.
 
         Args:
             tag: which handler.

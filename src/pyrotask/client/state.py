@@ -132,16 +132,20 @@ class State:
                 if self._is_too_much() and threading.get_ident() not in self._own_threads:
                     self._room.wait_for(lambda: not self._is_too_much() or self._is_over())
                 self._check()
+                send = self._direct_way(future)
                 if future.key is not None:
-                    known = self._keyed.setdefault(future.key, _Keyed(future, future.tag, payload))
-                    if known.future is not future:
+                    known = self._keyed.get(future.key)
+                    if known is not None:
                         return _same(known, future.tag, payload)
+                    entry = _Keyed(future, future.tag, payload)
+                    self._keyed[future.key] = entry
+                # Ctrl-C comes where something is called. From the entry to the queue nothing is, so it
+                # finds all of that done, or nothing.
                 self._unsettled += 1
                 self._is_drained = False
-                send = self._direct_way(future)
                 if send is None:
-                    self._unsent.append(future)
                     self._unsent_bytes += future.size
+                    self._unsent.append(future)
                     self._wake_sender()
                 else:
                     self.direct = future
@@ -285,6 +289,10 @@ class State:
         future.settle(None, error)
         self._settled(1)
 
+    def given_up(self) -> None:
+        """One was cancelled before the broker had room for it."""
+        self._settled(1)
+
     def sent(self) -> None:
         """What `next_work` gave, or what was sent directly, has been done."""
         with self._lock:
@@ -365,6 +373,7 @@ class State:
             if self._error is not None:
                 return 0
             self._error = error
+            self.send_directly = None  # it refers to us
             futures = [*self._in_flight, *self._unsent, *self._ledger.dropped()]
             self._unsent.clear()
             self._unsent_bytes = 0
@@ -386,13 +395,14 @@ class State:
 
     def _direct_way(self, future: TaskFuture) -> Callable[[TaskFuture], None] | None:
         """How whoever submits it sends it; None: by the sender."""
-        is_easy = self._is_idle and future.size <= MOST_DIRECT_BYTES and not future.inputs
-        return self.send_directly if is_easy else None
+        if not self._is_idle or self.direct is not None or self._has_work():  # the last two after a Ctrl-C
+            return None
+        return self.send_directly if future.size <= MOST_DIRECT_BYTES and not future.inputs else None
 
     def _wake_sender(self) -> None:
         if self._is_idle:
-            self._is_idle = False
             self.bell.ring()
+            self._is_idle = False  # only now: a Ctrl-C in between leaves it to who comes next
 
     def _begin_to_send(self, futures: list[TaskFuture]) -> None:
         self._in_flight, self._is_sending, self._is_idle = futures, True, False

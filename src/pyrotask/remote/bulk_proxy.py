@@ -120,6 +120,12 @@ class BulkProxy:
             self._explain(method, error)
             raise
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `send` merely sends: it is connected, and our arena is known to the broker."""
+        is_known = self._arena is None or self._arena.segment is self._shown
+        return self._lean is not None and is_known
+
     def send(self, *calls: tuple[str, tuple[object, ...]]) -> None:
         """Send calls, each a method and its arguments; the broker does them in order. See `receive`.
 

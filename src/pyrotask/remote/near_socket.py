@@ -89,7 +89,7 @@ def is_of_another_user(sock: Socket) -> bool:
     """
     if not hasattr(socket, "SO_PEERCRED") or sock.family != socket.AF_UNIX:
         return False
-    credentials = struct.Struct("3i")
+    credentials = struct.Struct("i2I")  # there are numbers of users above 2 ** 31
     _, user, _ = credentials.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
     return user not in {os.geteuid(), 0}
 

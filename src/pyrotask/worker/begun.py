@@ -15,8 +15,9 @@ import enum
 import mmap
 import os
 import struct
-import tempfile
 from typing import NamedTuple
+
+from pyrotask.worker.nameless import nameless_file
 
 SLOTS = 256
 """The most tasks that a child can have begun and not handed in."""
@@ -223,11 +224,6 @@ def _slot_at(number: int) -> int:
 
 
 def _new_file() -> int:
-    """An open file without a name, so that nothing can be left behind."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("pyrotask-slate")
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
+    descriptor = nameless_file("slate")
     os.truncate(descriptor, _SIZE)
     return descriptor

@@ -8,19 +8,19 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
 from pyrotask.config import Settings
+from pyrotask.worker.nameless import nameless_file
 
 
 @contextmanager
 def inheritable(text: str) -> Iterator[int]:
     """A descriptor that a child can inherit within the block, to read the text from it."""
-    with tempfile.TemporaryFile() as file:
+    with os.fdopen(nameless_file("orders"), "w+b") as file:
         file.write(text.encode())
         file.seek(0)
         yield file.fileno()
