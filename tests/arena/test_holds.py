@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from pyrotask.arena import Opening, Reference, Shelf, StaleReference, Vanished, Visitor
-from pyrotask.arena.layout import PAGE_BYTES
+from pyrotask.arena.layout import DATA_AT, PAGE_BYTES
 from pyrotask.arena.memfd import IS_POSSIBLE
 from pyrotask.core.blocks import Block
 from tests.arena.sides import Sides, reference_of
@@ -110,8 +110,7 @@ def test_what_the_broker_takes_home_can_be_read_there_and_its_place_is_free() ->
     for errand in sides.errands:
         errand()
     assert block.read() == data
-    assert block.shared is not None
-    assert block.shared.reference is None
+    assert block.shared is None
     assert sides.arena.keep(data) is not None
 
 
@@ -206,3 +205,16 @@ def test_memory_that_was_not_needed_lately_goes_back_to_the_system(monkeypatch: 
     for _ in range(3):
         sides.arena.keep(bytes(PAGE_BYTES))
     assert os.fstat(segment.descriptor).st_blocks < used
+
+
+def test_where_pages_are_larger_only_whole_ones_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmap.PAGESIZE", 16 * PAGE_BYTES)
+    monkeypatch.setattr("pyrotask.arena.writer.MEMORY_KEPT_S", 0.0)
+    sides = Sides(32)
+    many = [sides.arena.keep(bytes(PAGE_BYTES)) for _ in range(32)]
+    segment = sides.arena.segment
+    assert segment is not None
+    del many
+    for _ in range(3):
+        sides.arena.keep(bytes(PAGE_BYTES))
+    assert os.lseek(segment.descriptor, DATA_AT, os.SEEK_HOLE) == 16 * PAGE_BYTES

@@ -20,10 +20,17 @@ class Home:
         return self._data[block.offset : block.offset + block.nbytes]
 
 
+class Reference:
+    """How others find it."""
+
+    def pack(self) -> bytes:
+        return b"there"
+
+
 class SharedMemory:
     """Bytes that somebody else could change."""
 
-    reference = None
+    reference: Reference | None = Reference()
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -75,6 +82,13 @@ def test_shared_memory_is_sent_as_it_is_and_all_else_as_bytes() -> None:
     assert payload.shared_bytes == len(LARGE)
 
 
+def test_what_was_taken_home_is_shared_no_more() -> None:
+    memory = SharedMemory(LARGE)
+    block = Block(memory)
+    memory.reference = None
+    assert (block.shared, block.read()) == (None, LARGE)
+
+
 def test_small_buffers_are_sent_as_they_are() -> None:
     assert Payload(PLAIN, (b"one", b"two")).to_send() == [b"one", b"two"]
 
@@ -93,6 +107,12 @@ def test_what_gets_a_place_in_a_file_is_not_shared_any_more() -> None:
     memory.data = b"y" * len(LARGE)
     assert (block.shared, block.read()) == (None, LARGE)
     assert block == LARGE
+
+
+def test_nobody_who_reads_a_block_on_its_way_to_a_file_can_change_it() -> None:
+    block = Block(SharedMemory(LARGE))
+    block.place(Home(LARGE), 0)
+    assert memoryview(block.read()).readonly
 
 
 @pytest.mark.parametrize("other", [LARGE, Block(LARGE), at_home(LARGE)])

@@ -221,8 +221,10 @@ class Segment:
         now = time.monotonic()
         if now - self._looked_at < MEMORY_KEPT_S:
             return
-        if self._peak_end < self._warm_end:
-            self.memory.madvise(mmap.MADV_REMOVE, self._peak_end, self._warm_end - self._peak_end)
-            self._warm_end = self._peak_end
+        # The pages of some systems are larger than ours, and only whole ones can be given back.
+        start = -(-self._peak_end // mmap.PAGESIZE) * mmap.PAGESIZE
+        if start < self._warm_end:
+            self.memory.madvise(mmap.MADV_REMOVE, start, self._warm_end - start)
+            self._warm_end = start
         self._looked_at = now
         self._peak_end = max(place.offset + place.nbytes for place in self._in_use.values())

@@ -83,9 +83,11 @@ class Block:
 
     @property
     def shared(self) -> Shared | None:
-        """The memory that we share with others, if it is there."""
+        """The memory that we share with others, if it is (still) there."""
         data = self._data
-        return None if data is None or isinstance(data, bytes | bytearray) else data
+        if data is None or isinstance(data, bytes | bytearray) or data.reference is None:
+            return None
+        return data
 
     @property
     def digest(self) -> bytes:
@@ -109,7 +111,8 @@ class Block:
     def place(self, home: Home, offset: int) -> None:
         """Say where it will be. The bytes stay in memory: our own, since others could change theirs."""
         if self.shared is not None:
-            self._data, self._digest = self.read(), None
+            # bytes, since the readers of a bytearray may write to it
+            self._data, self._digest = bytes(self.read()), None
         self._digest = self.digest  # to be known when the bytes have left
         self.offset = offset
         self.home = home
