@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -172,6 +173,28 @@ def test_a_killed_child_is_replaced_and_its_end_is_told(
         (story,) = story_of(broker, task)
         assert story.startswith(f"{ended.detail} (pid {first.pid} on ")
         second.let_go()
+
+
+def test_a_moment_without_a_free_process_harms_no_child_that_works(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Node(broker.address, tasks, count=2) as node:
+        node.wait_until_ready()
+        broker.manager.addTaskRequest("meet", (rendezvous.port,))
+        busy = rendezvous.meet()
+        (idle,) = {child.pid for child in node.supervisor.children} - {busy.pid}
+        with monkeypatch.context() as crowded:
+            crowded.setattr("pyrotask.worker.offspring.subprocess.Popen", refuse)
+            os.kill(idle, signal.SIGKILL)
+            assert node.wait_for("not started").detail.endswith("Resource temporarily unavailable")
+        assert node.wait_for("started").pid not in {idle, busy.pid}
+        busy.let_go()
+        assert broker.result() == busy.pid
+
+
+def refuse(*_: object, **__: object) -> None:
+    """As the system does when there are too many processes."""
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def story_of(broker: Broker, task_id: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,20 @@ def test_it_tells_whether_it_is_empty(tray: Tray) -> None:
     assert tray.is_empty()
     tray.put([(1, 1)])
     assert not tray.is_empty()
+
+
+def test_its_descriptors_may_have_any_number(tray: Tray) -> None:
+    try:
+        high = [fcntl.fcntl(end, fcntl.F_DUPFD, 1_100) for end in (tray.reading, tray.writing)]
+    except OSError as error:
+        pytest.skip(f"there may be no descriptor of so high a number here: {error}")
+    other = Tray(*high)
+    try:
+        assert other.is_empty()
+        tray.put([(1, 1)])
+        assert not other.is_empty()
+    finally:
+        other.close()
 
 
 def test_a_full_batch_has_room(tray: Tray) -> None:

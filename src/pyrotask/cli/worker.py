@@ -55,11 +55,13 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Work. Blocks until the broker is terminated, or a signal comes."""
+    from pyrotask.remote.os_sockets import allow_many_sockets
     from pyrotask.worker.__main__ import tie_to_stdin
     from pyrotask.worker.signals import drain_at_signals
     from pyrotask.worker.supervisor import Supervisor
 
     settings, told = settings_of(args), Story(output)
+    allow_many_sockets()  # each child takes some descriptors
     if args.wait:
         _wait_for(args.broker, args.wait, settings, output)
     supervisor = Supervisor(
@@ -158,7 +160,7 @@ class Story:
                 return f"{who} ended: {event.detail}{with_it}"
             case "time limit" | "in vain" | "stopped" | "continued":
                 return f"{who}: {event.detail or event.kind}"
-            case "broker lost" | "broker found":
+            case "broker lost" | "broker found" | "not started":
                 return event.detail
             case "draining":
                 return "finishing what runs; Ctrl-C again ends it at once"

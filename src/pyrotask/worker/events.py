@@ -20,8 +20,8 @@ class Event(NamedTuple):
 
     kind: str
     """``"started"``, ``"registered"``, ``"stopped"``, ``"continued"``, ``"ended"``,
-    ``"time limit"``, ``"in vain"``; of the supervisor: ``"node registered"``, ``"draining"``,
-    ``"broker lost"``, ``"broker found"``."""
+    ``"time limit"``, ``"in vain"``; of the supervisor: ``"node registered"``, ``"not started"``,
+    ``"draining"``, ``"broker lost"``, ``"broker found"``."""
     pid: int | None = None
     process: int | None = None
     detail: str = ""

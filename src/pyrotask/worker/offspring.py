@@ -76,9 +76,6 @@ class Offspring:
         node: Number | None,
         changed: Callable[[Offspring, Change], None],
     ) -> None:
-        self.slate = Slate()
-        self.slate.node = node
-        self.tray = Tray()
         self.started_at = time.monotonic()
         self.is_stopped = False
         self.is_over = False
@@ -86,25 +83,26 @@ class Offspring:
         self._is_told = False
         self._ending: Ending | None = None
         self._changed = changed
-        rope, self._rope = os.pipe()
-        try:
+        with contextlib.ExitStack() as in_any_case, contextlib.ExitStack() as if_it_fails:
+            self.slate = Slate()
+            in_any_case.callback(self.slate.close_descriptor)
+            self.slate.node = node
+            self.tray = Tray()
+            if_it_fails.callback(self.tray.close)
+            rope, self._rope = os.pipe()
+            in_any_case.callback(os.close, rope)
+            if_it_fails.callback(os.close, self._rope)
             tray = (self.tray.reading, self.tray.writing)
             its_orders = orders(self.slate.descriptor, tray, rope)
-            with inheritable(its_orders.to_json()) as letter:
-                self._process = subprocess.Popen(
-                    its_orders.command(letter),
-                    stdin=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    pass_fds=(self.slate.descriptor, *tray, rope, bell, letter),
-                    process_group=0,  # Ctrl-C is for the supervisor, which then tells its children
-                )
-        except BaseException:
-            os.close(self._rope)
-            self.tray.close()
-            raise
-        finally:
-            os.close(rope)
-            self.slate.close_descriptor()
+            letter = in_any_case.enter_context(inheritable(its_orders.to_json()))
+            self._process = subprocess.Popen(
+                its_orders.command(letter),
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=(self.slate.descriptor, *tray, rope, bell, letter),
+                process_group=0,  # Ctrl-C is for the supervisor, which then tells its children
+            )
+            if_it_fails.pop_all()
         assert self._process.stderr is not None
         self._tail = Tail(self._process.stderr)
         threading.Thread(target=self._watch, name=f"pyrotask-child-{self.pid}", daemon=True).start()

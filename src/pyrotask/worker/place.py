@@ -16,6 +16,9 @@ hang for a moment, and a missing module stays missing."""
 FIRST_DELAY_S = 0.25
 """Before a child that did not get to work is started again; the next delays are twice as long."""
 
+LONGEST_DELAY_S = 30.0
+"""Before the system is asked once more for a process that it did not give."""
+
 SHORT_LIFE_S = 2.0
 """A child that ends this soon, with no task begun, did not get to work."""
 
@@ -31,11 +34,24 @@ class Place:
     """When the next one may be started."""
     failures: int = 0
     """How often in a row a child did not get to work."""
+    refusals: int = 0
+    """How often in a row the system had no process for us."""
 
     @property
     def is_due(self) -> bool:
         """Whether a child is to be started."""
         return self.child is None and time.monotonic() >= self.start_at
+
+    def started(self, child: Offspring) -> None:
+        """A child runs here."""
+        self.child, self.has_registered, self.refusals = child, False, 0
+
+    def not_started(self) -> float:
+        """The system gave us no process: it is to be asked again. Returns in how many seconds."""
+        delay_s = min(FIRST_DELAY_S * 2.0**self.refusals, LONGEST_DELAY_S)
+        self.refusals += 1
+        self.start_at = time.monotonic() + delay_s
+        return delay_s
 
     def child_died(self, child: Offspring, *, worked: bool) -> str | None:
         """The next one is started at once, or later if this one did not get to work.

@@ -200,9 +200,22 @@ class Supervisor:
             return
         for place in self._places:
             if place.is_due:
-                place.has_registered = False
-                place.child = Offspring(self._orders, self._ring, self._node, self._child_changed)
-                self._tell("started", place.child)
+                self._start_child(place)
+
+    def _start_child(self, place: Place) -> None:
+        try:
+            child = Offspring(self._orders, self._ring, self._node, self._child_changed)
+        except OSError as error:
+            if not self._has_worked:
+                raise  # it is not for a moment, as far as we know
+            # Others on this machine need too much right now. What our other children do goes on.
+            delay_s = place.not_started()
+            self._on_event(
+                Event("not started", detail=f"no child can be started now; again in {delay_s:g} s: {error}")
+            )
+            return
+        place.started(child)
+        self._tell("started", child)
 
     def _orders(self, slate: int, tray: tuple[int, int], rope: int) -> Orders:
         return Orders(

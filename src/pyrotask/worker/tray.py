@@ -62,8 +62,9 @@ class Tray:
 
     def is_empty(self) -> bool:
         """Whether there is nothing in it at this moment."""
-        ready, _, _ = select.select([self.reading], [], [], 0)
-        return not ready
+        poll = select.poll()  # other than select, it takes descriptors of any number
+        poll.register(self.reading, select.POLLIN)
+        return not poll.poll(0)
 
     def close(self) -> None:
         """Close both ends, in this process."""
