@@ -354,9 +354,12 @@ def test_when_no_process_can_be_started_calls_say_so_and_nothing_is_left(
 
     monkeypatch.setattr("pyrotask.worker.supervisor.Offspring", none_left)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    executor = Executor(max_workers=1)
+
+    def call() -> None:
+        with Executor(max_workers=1) as executor:  # it may know already
+            executor.submit(pow, 2, 3).result(PATIENCE_S)
+
     with pytest.raises(BrokenExecutor, match="no process is left"):
-        executor.submit(pow, 2, 3).result(PATIENCE_S)
-    executor.shutdown()
+        call()
 
     assert not list(tmp_path.iterdir())
