@@ -10,7 +10,7 @@ business, and so is all trouble: it repeats the call under its number.
 from __future__ import annotations
 
 import logging
-import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -85,7 +85,7 @@ class Sender:
         self._session = session
         # Whoever takes a session up again must use numbers that were not used before, also not in
         # a message that is still on its way.
-        self._sequence = time.time_ns() // 1000 * 1000 + random.randrange(1000)  # noqa: S311 - no secret
+        self._sequence = time.time_ns() // 1000 * 1000 + secrets.randbelow(1000)
         self._low_water = self._sequence
         self._ahead_s = list(AHEAD_S)
         self._line = threading.Lock()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import random
+import secrets
 import socket
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -38,6 +38,10 @@ says nothing, while the broker is back elsewhere."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 """Between two tries to reconnect: at once for a short break, gently for a long one."""
+
+_CHANCE = secrets.SystemRandom()
+"""Not the `random` module: its sequence belongs to the user's script, who may have seeded it, and forked
+children would all draw the same."""
 
 VAIN_CONNECTIONS = 3
 """After so many in a row, over which nothing in shared memory could be read, bytes are asked for."""
@@ -278,7 +282,7 @@ class BulkProxy:
                     raise ConnectError(
                         f"gave up after {timeout_s:g} s without broker {self._where!r}: {error}"
                     ) from error
-                if _wait(pause_s * random.uniform(0.5, 1.5), stop):  # noqa: S311 - no secret
+                if _wait(pause_s * _CHANCE.uniform(0.5, 1.5), stop):
                     raise ConnectError(f"told to stop while broker {self._where!r} was away") from error
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 if isinstance(error.__cause__, Pyro5.errors.TimeoutError):
