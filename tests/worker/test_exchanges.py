@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
 from pyrotask.config import MIB, Settings
-from pyrotask.errors import ConnectError, TaskRaisedException, UnknownProcess
+from pyrotask.errors import TaskRaisedException, UnknownProcess
 from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.worker import running
 from pyrotask.worker.begun import Slate
-from pyrotask.worker.exchanges import Exchanges
+from pyrotask.worker.exchanges import MOMENT_S, Exchanges
 from pyrotask.worker.outbox import Outbox
-from tests.worker.nodes import Broker
+from tests.worker.nodes import PATIENCE_S, Broker
 
 
 class Worker:
@@ -43,21 +44,27 @@ def worker(broker: Broker) -> Iterator[Worker]:
         yield worker
 
 
-def test_a_lone_result_is_acknowledged_before_the_next_task_comes(broker: Broker, worker: Worker) -> None:
+def test_a_lone_result_and_the_wait_for_the_next_task_are_one_exchange(
+    broker: Broker, worker: Worker
+) -> None:
     broker.manager.addTaskRequest("sqrt", (4.0,))
     (task,) = worker.exchanges.wait(worker.number, 1)
     worker.compute(task)
-    unacknowledged: list[int] = []
 
-    @contextmanager
-    def waiting() -> Iterator[None]:
-        unacknowledged.append(len(worker.outbox) + len(worker.slate.begun()))
-        assert broker.result() == 2.0
-        broker.manager.addTaskRequest("sqrt", (9.0,))
-        yield
+    with ThreadPoolExecutor(1) as master:
+        answer = master.submit(broker.result)
+        answer.add_done_callback(lambda _: broker.manager.addTaskRequest("sqrt", (9.0,)))
+        (task,) = worker.exchanges.hand_in(worker.number, 1, patience_s=PATIENCE_S)
+        assert (task.id, answer.result(), len(worker.outbox)) == ("sqrt_1", 2.0, 0)
 
-    (task,) = worker.exchanges.hand_in_and_wait(worker.number, 1, waiting())
-    assert (task.id, unacknowledged) == ("sqrt_1", [0])
+
+def test_a_lone_result_is_acknowledged_although_no_other_task_comes(broker: Broker, worker: Worker) -> None:
+    broker.manager.addTaskRequest("sqrt", (4.0,))
+    (task,) = worker.exchanges.wait(worker.number, 1)
+    worker.compute(task)
+
+    assert worker.exchanges.hand_in(worker.number, 1, patience_s=MOMENT_S) == []
+    assert (len(worker.outbox), worker.slate.begun(), broker.result()) == (0, [], 2.0)
 
 
 def test_results_and_the_next_tasks_are_one_exchange(broker: Broker, worker: Worker) -> None:
@@ -101,8 +108,8 @@ def test_a_result_counts_although_its_process_is_not_registered_any_more(
     assert (broker.result(), len(worker.outbox)) == (2.0, 0)
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_result_that_is_too_large_for_the_broker_becomes_an_error_of_its_task(at_once: bool) -> None:
+@pytest.mark.parametrize("patience_s", [0.0, MOMENT_S])
+def test_a_result_that_is_too_large_for_the_broker_becomes_an_error_of_its_task(patience_s: float) -> None:
     with (
         closing(Broker(settings=Settings.load(max_message_bytes=MIB))) as broker,
         closing(Worker(broker)) as worker,
@@ -110,13 +117,7 @@ def test_a_result_that_is_too_large_for_the_broker_becomes_an_error_of_its_task(
         broker.manager.addTaskRequest("large", (2 * MIB,))
         (task,) = worker.exchanges.wait(worker.number, 1)
         worker.compute(task)
-        if at_once:
-            worker.exchanges.hand_in(worker.number, 1)
-        else:
-            worker.exchanges.hand_in_and_wait(worker.number, 1, nullcontext())
-            with pytest.raises(ConnectError, match="reconnect"):  # a reply was still to come
-                worker.exchanges.hand_in(worker.number, 1)
-            worker.proxy.reconnect()
+        worker.exchanges.hand_in(worker.number, 1, patience_s=patience_s)
         worker.exchanges.hand_in(worker.number, 0)
         with pytest.raises(TaskRaisedException, match="max_message_bytes"):
             broker.result()

@@ -40,7 +40,7 @@ from pyrotask.errors import (
 from pyrotask.remote.bulk_proxy import FIRST_PAUSE_S, LONGEST_PAUSE_S, BulkProxy
 from pyrotask.worker import running, tether
 from pyrotask.worker.begun import Goodbye, Number, Slate
-from pyrotask.worker.exchanges import Exchanges
+from pyrotask.worker.exchanges import MOMENT_S, Exchanges
 from pyrotask.worker.functions import Functions, fetcher
 from pyrotask.worker.handlers import Handlers, working_directory_first
 from pyrotask.worker.orders import Orders, read_inherited
@@ -182,7 +182,7 @@ class Child:
                 return exchanges.wait(process, count, ran)
         if waited and not exchanges.recalled:
             self._has_waited = True
-            return exchanges.hand_in_and_wait(process, count, self._interruptible(), ran)
+            return exchanges.hand_in(process, count, ran, MOMENT_S)
         return exchanges.hand_in(process, count, ran)
 
     def _hand_in_meanwhile(self) -> None:

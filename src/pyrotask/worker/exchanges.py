@@ -1,18 +1,16 @@
 """What a child and the broker exchange: results for tasks. See `remote.bulk.exchange`.
 
-A result is acknowledged as soon as the broker has looked at it: its reply never waits for the
-next task to come.
+A result is acknowledged by the reply, which waits for the next task for a moment at most.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from pyrotask.errors import TaskManagerTermination, UnknownProcess
-from pyrotask.remote.bulk_proxy import CALL_TIMEOUT_S, BulkProxy
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.versions import TOLD_HOW_LONG_TASKS_TOOK
 from pyrotask.worker import running
 from pyrotask.worker.outbox import Outbox
@@ -25,6 +23,10 @@ PATIENCE_S = 60.0
 
 LATE_S = 30.0
 """How much later than that its answer may come before the connection counts as broken."""
+
+MOMENT_S = 0.05
+"""How long the reply to results may wait for the next task: so one message does for both, where one task
+follows the other. Until it comes, the results are not acknowledged."""
 
 Tasks = list[running.Assigned]
 
@@ -53,10 +55,15 @@ class Exchanges:
         call = self._call(process, [], count, PATIENCE_S, ran)
         return self._tasks(self._broker.call(*call, timeout_s=PATIENCE_S + LATE_S))
 
-    def hand_in(self, process: int, count: int, ran: Sequence[Measurement] = ()) -> Tasks:
-        """Hand in some results, and return what tasks there are, up to ``count``. Does not wait for any."""
+    def hand_in(
+        self, process: int, count: int, ran: Sequence[Measurement] = (), patience_s: float = 0.0
+    ) -> Tasks:
+        """Hand in some results, and return what tasks there are, up to ``count``.
+
+        If there are none, they are waited for, up to ``patience_s``.
+        """
         portion, recalled = self._outbox.portion(), self.recalled
-        call = self._call(process, [*portion, *recalled], count, 0.0, ran)
+        call = self._call(process, [*portion, *recalled], count, patience_s, ran)
         try:
             reply = self._broker.call(*call)
         except (TypeError, ValueError) as error:
@@ -70,35 +77,6 @@ class Exchanges:
         if self.recalled is recalled:  # else more was recalled meanwhile
             self.recalled = []
         return tasks
-
-    def hand_in_and_wait(
-        self,
-        process: int,
-        count: int,
-        waiting: AbstractContextManager[None],
-        ran: Sequence[Measurement] = (),
-    ) -> Tasks:
-        """Hand in all results, and wait for tasks; ``waiting`` is entered for the wait only.
-
-        Both calls are sent at once, which saves a lone task a message to and fro.
-        """
-        portion = self._outbox.portion()
-        first = self._call(process, portion, 0, 0.0, ())
-        second = self._call(process, [], count, PATIENCE_S, ran)
-        self._broker.send((first[0], first[1:]), (second[0], second[1:]))
-        try:
-            self._tasks(self._broker.receive(_EXCHANGE, CALL_TIMEOUT_S))
-        except Exception as error:
-            self._broker.close()  # the other reply is still to come, and nobody may take it for another's
-            if isinstance(error, (TypeError, ValueError)):
-                self._refused(portion, error)
-                return []
-            if isinstance(error, UnknownProcess):
-                self._outbox.acknowledged(len(portion))
-            raise
-        self._outbox.acknowledged(len(portion))
-        with waiting:
-            return self._tasks(self._broker.receive(_EXCHANGE, PATIENCE_S + LATE_S))
 
     def _tasks(self, reply: dict[str, Any]) -> Tasks:
         if reply["refused"]:
