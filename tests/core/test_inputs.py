@@ -110,6 +110,17 @@ def test_a_failed_task_lets_its_collected_inputs_go() -> None:
     assert world.state(source) is None
 
 
+def test_several_that_fail_together_let_the_input_go_that_they_share() -> None:
+    world = World()
+    shared, bad = world.run(), world.submit("bad")
+    tasks = [world.submit(inputs=[shared, bad]) for _ in range(2)]
+    world.collect()
+    world.fail(world.take("bad"))
+
+    assert [world.state(task) for task in tasks] == [State.FAILED] * 2
+    assert shared not in world.machine.state.tasks
+
+
 def test_an_input_that_is_tried_again_does_not_fail_the_task() -> None:
     world = World()
     source = world.submit(options=Options(retry=RetryPolicy(retries=1, delay_ns=0)))

@@ -221,7 +221,9 @@ class Endings:
         """Its answer can be collected, and it does not need its inputs any more."""
         self._touch_claims(task)
         for number in task.inputs:
-            self._forget_if_done(self._state.tasks[number])
+            source = self._state.tasks.get(number)
+            if source is not None:  # else another that ended with this one has taken it along
+                self._forget_if_done(source)
 
     def _touch_claims(self, task: Task) -> None:
         self._recorder.touch(task)
