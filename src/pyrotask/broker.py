@@ -210,6 +210,8 @@ def open_with(settings: Settings, path: str | os.PathLike[str]) -> Opened:
         Policy(settings.journal_policy),
         interval_s=settings.journal_interval_s,
         reserve_bytes=settings.journal_reserve_bytes,
+        recent_bytes=settings.journal_recent_bytes,
+        recent_shared_bytes=settings.arena_bytes,
     )
 
 

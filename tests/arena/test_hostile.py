@@ -11,6 +11,9 @@ import pytest
 from pyrotask.arena import Opening, Reader, Reference, StaleReference, Visitor
 from pyrotask.arena.layout import DATA_AT, MAGIC, PAGE_BYTES
 from pyrotask.arena.memfd import IS_POSSIBLE, NAME, NoSegment, make, open_segment
+from pyrotask.core.events import DataStored
+from pyrotask.core.model import PICKLE, Payload
+from pyrotask.journal import open_journal
 from tests.arena.sides import Sides
 
 pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="this system has no files in memory")
@@ -107,10 +110,24 @@ def test_a_client_that_changes_what_it_has_sent_spoils_its_own_value_only(sides:
     segment = sides.arena.segment
     assert segment is not None
     segment.memory[reference.offset] = ord("z")
-    block.place(_Disk(), 0)
-    segment.memory[reference.offset] = ord("!")
     assert block.read() == b"z" + b"x" * (PAGE_BYTES - 1)
     assert another.read() == b"y" * PAGE_BYTES
+
+
+def test_a_journal_keeps_what_it_has_read_whatever_a_client_does_to_it_meanwhile(
+    sides: Sides, tmp_path: Path
+) -> None:
+    own, reference = sides.sent(b"x" * PAGE_BYTES)
+    assert own is not None
+    assert reference is not None
+    block = sides.shelf.block(reference)
+    journal = open_journal(tmp_path / "journal").journal
+    journal.wait(journal.append([DataStored((("a", Payload(PICKLE, (block,))),))]))
+    segment = sides.arena.segment
+    assert segment is not None
+    segment.memory[reference.offset] = ord("!")
+    block.leave_memory()
+    assert block.read() == b"x" * PAGE_BYTES
 
 
 def test_a_segment_is_closed_once_its_client_is_gone_and_what_it_had_was_taken_home() -> None:
@@ -131,8 +148,3 @@ def test_a_segment_is_closed_once_its_client_is_gone_and_what_it_had_was_taken_h
 def segments_open() -> int:
     links = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
     return sum(NAME in link for link in links)
-
-
-class _Disk:
-    def read(self, block: object) -> bytes:
-        raise AssertionError(f"{block!r} is in memory")

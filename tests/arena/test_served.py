@@ -149,19 +149,34 @@ def test_a_plain_proxy_reads_what_was_shared(server: Server) -> None:
         assert proxy.retrieveData("large") == "x" * LENGTH
 
 
-def test_with_a_journal_it_lies_on_the_disk_and_its_place_is_free(tmp_path: Path) -> None:
+def test_with_a_journal_arguments_and_results_go_by_reference_as_well(tmp_path: Path) -> None:
     with (
         serving_with_journal(tmp_path) as server,
         Session(server.address) as session,
-        ThreadWorker(server.address, {"same": lambda x: x}),
+        HandWorker(server.address) as worker,
     ):
         future = session.submit("same", b"x" * LENGTH)
+        (task,) = worker.take()
+        assert shared_bytes(server) >= LENGTH
+        worker.answer(task, read(task[3])[0])
         assert future.result(PATIENCE_S) == b"x" * LENGTH
-        session.store("large", session.encode(b"y" * LENGTH))
-        assert session.flush(PATIENCE_S)
-        assert shared_bytes(server) == 0
+
+
+def test_with_a_journal_what_a_client_has_left_behind_is_on_the_disk_only(tmp_path: Path) -> None:
+    with serving_with_journal(tmp_path) as server:
+        with Session(server.address) as session:
+            session.store("large", session.encode(b"y" * LENGTH))
+            assert session.flush(PATIENCE_S)
+            assert shared_bytes(server) > 0
+        until(lambda: in_memory(server) == 0)
         with BulkProxy(server.address) as proxy:
             assert read(proxy.call("retrieve_data", "large")) == b"y" * LENGTH
+
+
+def in_memory(server: Server) -> int:
+    """How many large values the broker need not read from a disk."""
+    blocks = blocks_of(server.task_manager.broker.engine.machine.state)
+    return sum(block.is_in_memory for block in blocks)
 
 
 def serving_with_journal(tmp_path: Path) -> Server:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyrotask.core.blocks import BLOCK_BYTES, Block
+from pyrotask.core.blocks import BLOCK_BYTES, OLD_DIGEST_BYTES, Block, digest_of
 from pyrotask.core.model import PLAIN, Payload
 
 LARGE = b"x" * BLOCK_BYTES
@@ -41,11 +41,17 @@ class SharedMemory:
     def read(self) -> bytearray:
         return bytearray(self.data)
 
+    def read_into(self, room: memoryview, start: int) -> None:
+        room[:] = self.data[start : start + len(room)]
+
+    def can_be_dropped(self, drop: object) -> None:
+        raise AssertionError("no journal has it")
+
 
 def at_home(data: bytes) -> Block:
     """A block whose bytes are in a file only."""
     block = Block(data)
-    block.place(Home(b"before" + data), 6)
+    block.place(Home(b"before" + data), 6, digest_of(data))
     block.leave_memory()
     return block
 
@@ -62,7 +68,7 @@ def test_only_large_buffers_become_blocks() -> None:
 def test_a_block_is_read_where_it_is() -> None:
     block = Block(LARGE)
     assert (block.is_in_memory, block.read()) == (True, LARGE)
-    block.place(Home(LARGE), 0)
+    block.place(Home(LARGE), 0, digest_of(LARGE))
     assert (block.is_in_memory, block.read()) == (True, LARGE)
     block.leave_memory()
 
@@ -100,19 +106,27 @@ def test_what_is_read_of_shared_memory_is_a_copy() -> None:
     assert read == LARGE
 
 
-def test_what_gets_a_place_in_a_file_is_not_shared_any_more() -> None:
+@pytest.mark.parametrize("block", [Block(LARGE), Block(SharedMemory(LARGE))])
+def test_a_block_is_written_in_pieces(block: Block) -> None:
+    room = memoryview(bytearray(1000))
+    pieces = [bytes(block.piece(start, room)) for start in range(0, BLOCK_BYTES, 1000)]
+    assert [len(piece) for piece in pieces] == [1000, 1000, 1000, 1000, BLOCK_BYTES - 4000]
+    assert b"".join(pieces) == LARGE
+
+
+def test_nobody_can_change_a_piece_that_is_being_written() -> None:
+    memory = SharedMemory(LARGE)
+    piece = Block(memory).piece(0, memoryview(bytearray(BLOCK_BYTES)))
+    memory.data = b"y" * BLOCK_BYTES
+    assert piece == LARGE
+
+
+def test_a_block_on_disk_is_known_by_what_is_there() -> None:
     memory = SharedMemory(LARGE)
     block = Block(memory)
-    block.place(Home(LARGE), 0)
-    memory.data = b"y" * len(LARGE)
-    assert (block.shared, block.read()) == (None, LARGE)
+    block.place(Home(LARGE), 0, digest_of(LARGE))
+    memory.data = b"y" * BLOCK_BYTES
     assert block == LARGE
-
-
-def test_nobody_who_reads_a_block_on_its_way_to_a_file_can_change_it() -> None:
-    block = Block(SharedMemory(LARGE))
-    block.place(Home(LARGE), 0)
-    assert memoryview(block.read()).readonly
 
 
 @pytest.mark.parametrize("other", [LARGE, Block(LARGE), at_home(LARGE)])
@@ -124,6 +138,15 @@ def test_blocks_of_the_same_bytes_are_equal(other: object) -> None:
 @pytest.mark.parametrize("other", [b"y" * BLOCK_BYTES, LARGE[:-1], Block(LARGE + b"x"), "a text"])
 def test_blocks_of_other_bytes_are_not(other: object) -> None:
     assert Block(LARGE) != other
+
+
+@pytest.mark.parametrize("other", [LARGE, Block(LARGE), at_home(LARGE)])
+def test_a_block_of_an_older_journal_is_equal_to_the_same_bytes(other: object) -> None:
+    old = Block.at(Home(LARGE), 0, BLOCK_BYTES, digest_of(LARGE, OLD_DIGEST_BYTES))
+    assert old == other
+    assert other == old
+    assert old != b"y" * BLOCK_BYTES
+    assert Block(b"y" * BLOCK_BYTES) != old
 
 
 def test_a_block_that_a_journal_remembers_is_the_one_that_it_was() -> None:

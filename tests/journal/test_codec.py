@@ -52,7 +52,7 @@ class Drawer:
         self.blocks: list[Block] = []
 
     def put(self, block: Block) -> None:
-        block.place(self, len(self.blocks))
+        block.place(self, len(self.blocks), block.digest)
         self.blocks.append(block)
 
     def read(self, block: Block) -> bytes:

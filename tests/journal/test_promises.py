@@ -19,7 +19,7 @@ WAIT_S = 60.0
 KINDS: dict[str, Callable[[Path], Journal]] = {
     "memory": lambda _: MemoryJournal(),
     **{
-        policy.value: lambda path, policy=policy: open_journal(path, policy).journal  # type: ignore[misc]
+        policy.value: lambda path, policy=policy: open_journal(path, policy, recent_bytes=0).journal  # type: ignore[misc]
         for policy in Policy
     },
 }

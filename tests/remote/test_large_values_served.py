@@ -26,7 +26,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         journal=tmp_path / "journal",
         name_server="off",
         connection_file=False,
-        settings=Settings(),
+        settings=Settings(journal_recent_bytes=0),
     ) as server:
         yield server
 

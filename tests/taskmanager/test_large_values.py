@@ -14,6 +14,9 @@ from pyrotask.journal.blocks import blocks_of
 LARGE = b"x" * MIB
 
 
+FROM_DISK = Settings(journal_recent_bytes=0)
+
+
 def held_in_memory(manager: TaskManager) -> int:
     """The bytes of large values that are in the manager's memory."""
     blocks = blocks_of(manager.broker.engine.machine.state)
@@ -21,21 +24,21 @@ def held_in_memory(manager: TaskManager) -> int:
 
 
 def test_large_values_go_all_the_way_over_a_restart(tmp_path: Path) -> None:
-    with TaskManager(journal=tmp_path / "journal") as manager:
+    with TaskManager(FROM_DISK, journal=tmp_path / "journal") as manager:
         task_id = manager.addTaskRequest("a", (LARGE,))
         manager.storeData(shared=LARGE)
         assert held_in_memory(manager) == 0
-    with TaskManager(journal=tmp_path / "journal") as manager:
+    with TaskManager(FROM_DISK, journal=tmp_path / "journal") as manager:
         assert manager.retrieveData("shared") == LARGE
         assert manager.getAnyTask() == (task_id, "a", (LARGE,))
         manager.storeResult(task_id, [LARGE])
         assert held_in_memory(manager) == 0
-    with TaskManager(journal=tmp_path / "journal") as manager:
+    with TaskManager(FROM_DISK, journal=tmp_path / "journal") as manager:
         assert manager.getAnyResult() == (task_id, "a", [LARGE])
 
 
 def test_a_large_exception_goes_all_the_way(tmp_path: Path) -> None:
-    with TaskManager(journal=tmp_path / "journal") as manager:
+    with TaskManager(FROM_DISK, journal=tmp_path / "journal") as manager:
         manager.addTaskRequest("a", ())
         task_id, _, _ = manager.getAnyTask()
         manager.storeException(task_id, ValueError(LARGE), "")

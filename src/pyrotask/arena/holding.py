@@ -10,9 +10,10 @@ import os
 import threading
 import weakref
 from collections import deque
+from collections.abc import Callable
 
 from pyrotask.arena.layout import DATA_AT, GENERATION, Reference, generation_at, hold_at
-from pyrotask.arena.memfd import NoSegment, Opening, close_quietly, open_segment, read_into
+from pyrotask.arena.memfd import NoSegment, Opening, Room, close_quietly, open_segment, read_into
 
 LONGEST_BYTES = 1 << 40
 """How long a segment may say that it is."""
@@ -90,9 +91,9 @@ class Segment:
         if os.getpid() == self._process:  # a forked child holds nothing of it
             self._look_who_is_gone()
 
-    def read(self, reference: Reference) -> bytearray:
-        """A copy of what is held. Raises OSError."""
-        return read_into(bytearray(reference.nbytes), self._descriptor, reference.offset)
+    def read_into(self, room: Room, reference: Reference, start: int) -> Room:
+        """Copy what is held there, from that byte on. Returns the same. Raises OSError."""
+        return read_into(room, self._descriptor, reference.offset + start)
 
     def take_home(self) -> None:
         """Copy all that is held into memory of our own."""
@@ -130,13 +131,14 @@ class Segment:
 class Lent:
     """A buffer in a client's segment, which stays there as it is for as long as this object. Thread-safe."""
 
-    __slots__ = ("__weakref__", "_copy", "_nbytes", "_reference", "_segment", "_stop_holding")
+    __slots__ = ("__weakref__", "_copy", "_drop", "_nbytes", "_reference", "_segment", "_stop_holding")
 
     def __init__(self, segment: Segment, reference: Reference) -> None:
         self._nbytes = reference.nbytes
         self._reference: Reference | None = reference
         self._segment: Segment | None = segment
         self._copy = b""
+        self._drop: Callable[[], Callable[[], None] | None] | None = None
         self._stop_holding = weakref.finalize(self, segment.let_go, reference.slot)
         self._stop_holding.atexit = False
 
@@ -152,13 +154,30 @@ class Lent:
         """A copy; what was taken home is read as it is. Raises OSError."""
         reference, segment = self._reference, self._segment
         if reference is not None and segment is not None:
-            data = segment.read(reference)
+            data = segment.read_into(bytearray(self._nbytes), reference, 0)
             if self._reference is not None:
                 return data
         return self._copy  # it was taken home, maybe while we read
 
+    def read_into(self, room: memoryview, start: int) -> None:
+        """Copy as many of its bytes there, from that one on, as there is room for. Raises OSError."""
+        reference, segment = self._reference, self._segment
+        if reference is not None and segment is not None:
+            segment.read_into(room, reference, start)
+            if self._reference is not None:
+                return
+        room[:] = self._copy[start : start + len(room)]
+
+    def can_be_dropped(self, drop: Callable[[], Callable[[], None] | None]) -> None:
+        """The disk has it as well: `take_home` need not copy it. See `pyrotask.core.blocks.Shared`."""
+        self._drop = drop
+
     def take_home(self) -> None:
-        """Copy it into memory of our own, and stop holding it. Idempotent."""
+        """Copy it into memory of our own, and stop holding it; or have it dropped. Idempotent."""
+        drop = None if self._drop is None else self._drop()
+        if drop is not None:
+            drop()  # our hold ends with the last who is just reading it
+            return
         self._copy = bytes(self.read())
         self._reference = self._segment = None
         self._stop_holding()

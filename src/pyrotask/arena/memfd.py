@@ -12,7 +12,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pyrotask.arena.layout import BEGINNING_BYTES, IDENTITY_BYTES, MAGIC
 
@@ -93,7 +93,10 @@ def _check(descriptor: int, where: Opening) -> None:
         raise NoSegment(f"{where} is no segment, or another one, or another user's")
 
 
-def read_into(data: bytearray, descriptor: int, offset: int) -> bytearray:
+Room = TypeVar("Room", bytearray, memoryview)
+
+
+def read_into(data: Room, descriptor: int, offset: int) -> Room:
     """Copy as many bytes out of a segment as fit into the data. Returns the same. Raises OSError."""
     filled = 0
     with memoryview(data) as rest:

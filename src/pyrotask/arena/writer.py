@@ -77,6 +77,13 @@ class Region:
         """A copy."""
         return memfd.read_into(bytearray(self._nbytes), self.segment.descriptor, self._place.offset)
 
+    def read_into(self, room: memoryview, start: int) -> None:
+        """Copy as many of its bytes there, from that one on, as there is room for."""
+        memfd.read_into(room, self.segment.descriptor, self._place.offset + start)
+
+    def can_be_dropped(self, drop: object) -> None:
+        """It goes with the last who refers to it. See `pyrotask.core.blocks.Shared`."""
+
 
 class Arena:
     """Large buffers of this process, on their way to one broker. Thread-safe.

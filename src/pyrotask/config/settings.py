@@ -169,6 +169,10 @@ class Settings:
     journal_reserve_bytes: int = _whole(16 * MIB, at_least=0, at_most=1024 * GIB)
     """Room on the journal's disk that new tasks do not get: the old ones' answers need it."""
 
+    journal_recent_bytes: int = _whole(64 * MIB, at_least=0, at_most=1024 * GIB)
+    """How much of the large values stays in memory when the disk has it: whoever wants one soon need not wait
+    for it to be read. Of those in clients' shared memory, `arena_bytes` stay there."""
+
     # ---- where things are
 
     runtime_dir: Path = field(

@@ -2,22 +2,25 @@
 
 The core hands blocks on, and compares them for keys; it never reads one. A block begins in
 memory: our own, or memory that is shared with another process. The journal on disk gives it a
-place in a file and takes it out of memory; from then on `Block.read` reads that file. A journal in
-memory leaves it where it is. Whoever makes a payload sets its large buffers apart (`in_blocks`);
-whoever decodes or sends one reads it, outside of the broker's lock.
+place in a file, and takes it out of memory sooner or later; from then on `Block.read` reads that
+file. A journal in memory leaves it where it is. Whoever makes a payload sets its large buffers
+apart (`in_blocks`); whoever decodes or sends one reads it, outside of the broker's lock.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 BLOCK_BYTES = 4096
 """From this size on a buffer is a block: a page of a disk. A smaller one costs less in memory than
 a second file on its way to the disk."""
 
-DIGEST_BYTES = 16
+DIGEST_BYTES = 20
+
+OLD_DIGEST_BYTES = 16
+"""As they are in older journals: of another kind, which took three times as long."""
 
 
 class Home(Protocol):
@@ -47,6 +50,15 @@ class Shared(Protocol):
     def read(self) -> bytearray | bytes:
         """A copy, if it is a bytearray: then it belongs to the caller."""
 
+    def read_into(self, room: memoryview, start: int) -> None:
+        """Copy as many of them there, from that one on, as there is room for."""
+
+    def can_be_dropped(self, drop: Callable[[], Callable[[], None] | None]) -> None:
+        """It is on the disk as well: if its memory has to go, call what ``drop`` gives, and copy nothing.
+
+        ``drop`` is a weak reference.
+        """
+
 
 class Block:
     """The bytes of a large buffer, wherever they are. Blocks of the same bytes are equal.
@@ -57,7 +69,7 @@ class Block:
         offset: where in it.
     """
 
-    __slots__ = ("_data", "_digest", "home", "nbytes", "offset")
+    __slots__ = ("__weakref__", "_data", "_digest", "home", "nbytes", "offset")
     # Equal to the same bytes, which have a hash that takes reading all of them.
     __hash__ = None  # type: ignore[assignment]
 
@@ -108,12 +120,25 @@ class Block:
         assert self.home is not None, "a block is in memory, or at home"
         return self.home.read(self)
 
-    def place(self, home: Home, offset: int) -> None:
-        """Say where it will be. The bytes stay in memory: our own, since others could change theirs."""
-        if self.shared is not None:
-            # bytes, since the readers of a bytearray may write to it
-            self._data, self._digest = bytes(self.read()), None
-        self._digest = self.digest  # to be known when the bytes have left
+    def piece(self, start: int, room: memoryview) -> memoryview:
+        """Some of the bytes, from that one on: as many as there is room for. They are in memory still.
+
+        Those of shared memory are copied to the room: nobody else can change what was returned.
+        """
+        data = self._data
+        assert data is not None, "a block is written once, and stays in memory until then"
+        if isinstance(data, bytes | bytearray):
+            return memoryview(data)[start : start + len(room)]
+        filled = room[: self.nbytes - start]
+        data.read_into(filled, start)
+        return filled
+
+    def place(self, home: Home, offset: int, digest: bytes) -> None:
+        """It is there, or will be before anybody reads it there; what is there has that digest.
+
+        The bytes stay in memory until `leave_memory`.
+        """
+        self._digest = digest  # of what was written: who shares the memory could change it
         self.offset = offset
         self.home = home
 
@@ -126,10 +151,18 @@ class Block:
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, bytes):
-            return self.nbytes == len(other) and self.digest == digest_of(other)
+            return self.nbytes == len(other) and self.digest == digest_of(other, len(self.digest))
         if isinstance(other, Block):
-            return self is other or (self.nbytes == other.nbytes and self.digest == other.digest)
+            return self is other or (self.nbytes == other.nbytes and self._has_digest_of(other))
         return NotImplemented
+
+    def _has_digest_of(self, other: Block) -> bool:
+        ours, theirs = self.digest, other.digest
+        if len(ours) == len(theirs):
+            return ours == theirs
+        if self.is_in_memory:  # one of the two is of an older journal, and the other one is new
+            return digest_of(self.read(), len(theirs)) == theirs
+        return digest_of(other.read(), len(ours)) == ours
 
     def __repr__(self) -> str:
         return f"<block of {self.nbytes} bytes>"
@@ -148,6 +181,29 @@ def in_blocks(buffers: Iterable[Buffer]) -> tuple[Buffer, ...]:
     )
 
 
-def digest_of(data: bytes) -> bytes:
-    """What tells these bytes from others."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+def digest_of(data: bytes, nbytes: int = DIGEST_BYTES) -> bytes:
+    """What tells these bytes from others. ``nbytes``: how long it is, and so of which kind."""
+    if nbytes == OLD_DIGEST_BYTES:
+        return hashlib.blake2b(data, digest_size=OLD_DIGEST_BYTES).digest()
+    digest = new_digest()
+    digest.update(data)
+    return digest.digest()
+
+
+class Digest(Protocol):
+    """A digest in the making."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Go on with these bytes."""
+
+    def digest(self) -> bytes:
+        """That of all of them."""
+
+
+def new_digest() -> Digest:
+    """Begin a digest.
+
+    It is against disks that err, and tells a user's own values apart; nobody has to be kept from making
+    two values with the same one. So it is the fastest one that every Python has.
+    """
+    return hashlib.sha1(usedforsecurity=False)

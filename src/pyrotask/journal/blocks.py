@@ -1,9 +1,9 @@
 """The files of a journal that have the large values: blocks, one behind the other, nothing else.
 
 A block is written once, before the commit that names it, and never moved. The log and the
-images have its place only (file, offset, length and digest): so neither the broker nor the
-helper that makes images has it in memory, and no compaction copies it. What reads a block
-proves it by its digest.
+images have its place only (file, offset, length and digest): so the helper that makes images never
+has it in memory, the broker for a while only (`recent`), and no compaction copies it. What reads a
+block proves it by its digest.
 
 A file is deleted when nobody needs any block in it. Who needs one holds the `Block`, and this
 holds its `BlockFile`: so that is known by itself (`BlockFiles`), for tasks, for data, and for
@@ -16,25 +16,25 @@ What this costs: one block that stays keeps up to `FILE_BYTES` of the disk from 
 from __future__ import annotations
 
 import errno
-import itertools
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
-from pyrotask.core.blocks import Block, digest_of
+from pyrotask.core.blocks import Block, digest_of, new_digest
 from pyrotask.core.model import Payload
 from pyrotask.core.state import DurableState, result_of
 from pyrotask.journal.disk import WritableFile, read_at, sync_folder
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.problems import JournalDamaged, what_to_do
+from pyrotask.journal.recent import Recent
 
 FILE_BYTES = 32 << 20
 """A file is begun anew behind that: small enough to be free soon, large enough to be few."""
 
-WRITTEN_AT_ONCE_BYTES = 4 << 20
-"""Small blocks are joined to writes of about this length."""
+PIECE_BYTES = 1 << 20
+"""Small blocks are joined to writes of about this length, and large ones are written in such pieces."""
 
 
 class BlockFile:
@@ -60,7 +60,7 @@ class BlockFile:
             if error.errno not in {errno.ENOENT, errno.EIO}:
                 raise  # as for want of descriptors: it may go well the next time
             data = b""
-        if len(data) == block.nbytes and digest_of(data) == block.digest:
+        if len(data) == block.nbytes and digest_of(data, len(block.digest)) == block.digest:
             return data
         damage = JournalDamaged(
             f"the journal {self.path.parent} is damaged: {self.describe(block)} is not what was written. "
@@ -128,23 +128,29 @@ class BlockWriter:
     Args:
         folder: of the journal.
         files: of the same.
+        recent: what stays in memory after it was written.
         synced: whether blocks are on disk when `write` returns; else after `sync`, or when their
             file is full.
         file_bytes: see `FILE_BYTES`.
     """
 
     def __init__(
-        self, folder: Folder, files: BlockFiles, *, synced: bool, file_bytes: int = FILE_BYTES
+        self, folder: Folder, files: BlockFiles, recent: Recent, *, synced: bool, file_bytes: int = FILE_BYTES
     ) -> None:
         self._folder = folder
         self._files = files
+        self._recent = recent
         self._synced = synced
         self._file_bytes = file_bytes
         self._home: BlockFile | None = None
         """Where the next block goes."""
         self._end = 0
         self._placed: list[Block] = []
+        self._gathered: list[bytes] = []
+        """Small ones that are not written yet: the last that have a place in that file, without a gap."""
+        self._gathered_bytes = 0
         self._open: tuple[BlockFile, WritableFile] | None = None
+        self._room = memoryview(bytearray())
 
     @property
     def placed_bytes(self) -> int:
@@ -152,28 +158,36 @@ class BlockWriter:
         return sum(map(len, self._placed))
 
     def place(self, block: Block) -> None:
-        """Say where the block will be, if it is nowhere yet. `write` comes next."""
+        """Say where the block is, if it is nowhere yet, and write it, or gather it. `write` comes next.
+
+        After an error for want of room it may be repeated: the block is nowhere still.
+        """
         if block.home is not None:
             return
-        if self._home is None or (self._end and self._end + block.nbytes > self._file_bytes):
-            self._home, self._end = self._files.begin(), 0
-        block.place(self._home, self._end)
+        home = self._home
+        if home is None or (self._end and self._end + block.nbytes > self._file_bytes):
+            self._write_gathered()
+            home = self._home = self._files.begin()
+            self._end = 0
+        if block.nbytes < PIECE_BYTES:
+            digest = self._gather(block)
+        else:
+            self._write_gathered()
+            digest = self._written(block)
+        block.place(home, self._end, digest)
         self._end += block.nbytes
         self._placed.append(block)
 
     def write(self) -> None:
-        """Write what was placed. May be repeated after an error for want of room."""
-        for home, blocks in itertools.groupby(self._placed, file_of):
-            file = self._opened(home)
-            for offset, data in _joined(blocks):
-                file.write(data, offset)
+        """Write what was gathered. May be repeated after an error for want of room."""
+        self._write_gathered()
         if self._placed and self._synced:
             self.sync()
 
     def settle(self) -> None:
-        """The commit is written: the blocks leave the memory."""
+        """The commit is written: the blocks leave the memory, but for those that are soon wanted."""
         for block in self._placed:
-            block.leave_memory()
+            self._recent.keep(block)
         self._placed.clear()
 
     def sync(self) -> None:
@@ -186,6 +200,36 @@ class BlockWriter:
         if self._open is not None:
             self._open[1].close()
             self._open = None
+
+    def _gather(self, block: Block) -> bytes:
+        """Have it written with others. Returns its digest."""
+        data = block.read()
+        digest = block.digest if block.shared is None else digest_of(data)
+        if self._gathered_bytes >= PIECE_BYTES:
+            self._write_gathered()
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+        return digest
+
+    def _write_gathered(self) -> None:
+        if not self._gathered:
+            return
+        assert self._home is not None
+        self._opened(self._home).write(b"".join(self._gathered), self._end - self._gathered_bytes)
+        self._gathered.clear()
+        self._gathered_bytes = 0
+
+    def _written(self, block: Block) -> bytes:
+        """Write it, piece by piece: each is still in the processor when it is digested and written."""
+        assert self._home is not None
+        file, digest = self._opened(self._home), new_digest()
+        if not self._room:
+            self._room = memoryview(bytearray(PIECE_BYTES))
+        for start in range(0, block.nbytes, PIECE_BYTES):
+            piece = block.piece(start, self._room)
+            digest.update(piece)
+            file.write(piece, self._end + start)
+        return digest.digest()
 
     def _opened(self, home: BlockFile) -> WritableFile:
         if self._open is not None and self._open[0] is home:
@@ -229,18 +273,3 @@ def first_too_short(state: DurableState) -> Path | None:
 
 def _blocks_in(value: Payload) -> list[Block]:
     return [buffer for buffer in value.buffers if isinstance(buffer, Block)]
-
-
-def _joined(blocks: Iterable[Block]) -> Iterator[tuple[int, bytes]]:
-    """The bytes of blocks that follow each other, in pieces, with their offsets."""
-    start, parts, size = 0, list[bytes](), 0
-    for block in blocks:
-        if not parts:
-            start = block.offset
-        parts.append(block.read())
-        size += block.nbytes
-        if size >= WRITTEN_AT_ONCE_BYTES:
-            yield start, b"".join(parts)
-            parts, size = [], 0
-    if parts:
-        yield start, b"".join(parts)

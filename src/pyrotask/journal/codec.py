@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from pyrotask.core import events as e
-from pyrotask.core.blocks import DIGEST_BYTES, Block, Buffer, Home
+from pyrotask.core.blocks import OLD_DIGEST_BYTES, Block, Buffer, Home
 from pyrotask.core.model import DEFAULT_OPTIONS, FORMATS, Options, Payload
 from pyrotask.journal.problems import JournalTooNew
 
@@ -80,8 +80,8 @@ SYNCED_AT_ONCE: frozenset[type[e.Event]] = frozenset({e.BrokerStarted, e.Numbers
 """On disk before they count as durable, whatever the policy: others build on these numbers."""
 
 _BIG_INT = 1  # the extension type of whole numbers that msgpack has no room for
-_BLOCK = 2  # and that of blocks
-_BLOCK_PLACE = struct.Struct(f"<QQQ{DIGEST_BYTES}s")  # the number of its file, offset, length, digest
+_OLD_BLOCK, _BLOCK = 2, 3  # and those of blocks, by the length of their digest
+_BLOCK_PLACE = struct.Struct("<QQQ")  # the number of its file, offset, length; then comes the digest
 _KEPT = 4096
 """Different values kept to be shared: more are rare, and would be a leak."""
 _OPTIONS_INDEX = e.TaskSubmitted._fields.index("options")
@@ -226,13 +226,15 @@ def _block_to_wire(block: Block) -> object:
     if block.home is None:
         return block.read()
     home = typing.cast("NumberedHome", block.home)
-    return msgpack.ExtType(_BLOCK, _BLOCK_PLACE.pack(home.number, block.offset, block.nbytes, block.digest))
+    digest = block.digest
+    kind = _OLD_BLOCK if len(digest) == OLD_DIGEST_BYTES else _BLOCK
+    return msgpack.ExtType(kind, _BLOCK_PLACE.pack(home.number, block.offset, block.nbytes) + digest)
 
 
 def _extended(home_of: HomeOf | None, number: int, data: bytes) -> object:
-    if number == _BLOCK and home_of is not None:
-        file, offset, nbytes, digest = _BLOCK_PLACE.unpack(data)
-        return Block.at(home_of(file), offset, nbytes, digest)
+    if number in {_BLOCK, _OLD_BLOCK} and home_of is not None:
+        file, offset, nbytes = _BLOCK_PLACE.unpack_from(data)
+        return Block.at(home_of(file), offset, nbytes, data[_BLOCK_PLACE.size :])
     if number != _BIG_INT:
         raise JournalTooNew(f"there is a value of the unknown type {number}: install a later pyrotask")
     return int(data)

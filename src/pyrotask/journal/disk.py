@@ -34,7 +34,7 @@ class WritableFile:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY | (_SYNCED_WRITES if synced else 0), 0o600)
         self._sync_after_write = synced and not _SYNCED_WRITES
 
-    def write(self, data: bytes, offset: int) -> None:
+    def write(self, data: bytes | memoryview, offset: int) -> None:
         """Write all of it. After an error, any part of it may have been written."""
         os.lseek(self._fd, offset, os.SEEK_SET)
         left = memoryview(data)

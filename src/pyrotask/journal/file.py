@@ -35,6 +35,7 @@ from pyrotask.journal.mark import MarkFile
 from pyrotask.journal.problems import JournalDamaged, JournalError
 from pyrotask.journal.protocol import Policy, Ticket
 from pyrotask.journal.reading import Commit
+from pyrotask.journal.recent import OWN_BYTES, SHARED_BYTES, Recent
 from pyrotask.journal.recovery import Folded, commits, fold
 from pyrotask.journal.waiters import Waiters
 
@@ -67,6 +68,8 @@ def open_journal(
     reserve_bytes: int = RESERVE_BYTES,
     due_bytes: int = DUE_BYTES,
     file_bytes: int = FILE_BYTES,
+    recent_bytes: int = OWN_BYTES,
+    recent_shared_bytes: int = SHARED_BYTES,
 ) -> Opened:
     """Open a journal for writing, or make one, and read what is in it.
 
@@ -79,6 +82,8 @@ def open_journal(
         reserve_bytes: free room below which `FileJournal.has_room` is False.
         due_bytes: how long the logs may grow until they are compacted.
         file_bytes: how long a file of large values may grow until the next one is begun.
+        recent_bytes: how much of the large values stays in our memory for a while after it was written.
+        recent_shared_bytes: the same for memory of clients; see `pyrotask.journal.recent`.
 
     Raises:
         JournalHeld: another broker writes to it; the message says which.
@@ -96,7 +101,8 @@ def open_journal(
             _make_journal(folder)
         files = BlockFiles(folder)
         folded = fold(folder, files=files)
-        writer = BlockWriter(folder, files, synced=policy is Policy.ALWAYS, file_bytes=file_bytes)
+        recent = Recent(recent_bytes, recent_shared_bytes)
+        writer = BlockWriter(folder, files, recent, synced=policy is Policy.ALWAYS, file_bytes=file_bytes)
         journal = _begin_run(
             folder, lock, folded, files, writer, policy, interval_s, reserve_bytes, due_bytes
         )

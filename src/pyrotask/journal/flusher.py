@@ -185,10 +185,7 @@ class Flusher:
         return max(0.0, self._sync_at - time.monotonic())
 
     def _commit(self, events: list[Event]) -> None:
-        body = encode(events, self._blocks.place)
-        nbytes = len(body) + self._blocks.placed_bytes
-        if not self._written(len(events), body):
-            self._wait_for_room(len(events), body)
+        nbytes = self._written(events) or self._written_when_there_is_room(events)
         self._blocks.settle()
         self.size += nbytes
         self._room_bytes -= nbytes
@@ -201,17 +198,19 @@ class Flusher:
         elif self._policy is Policy.INTERVAL and self._sync_at == float("inf"):
             self._sync_at = time.monotonic() + self._interval_s
 
-    def _written(self, count: int, body: bytes) -> bool:
+    def _written(self, events: list[Event]) -> int:
+        """How many bytes they took; 0: the disk is full."""
         try:
+            body = encode(events, self._blocks.place)
             self._blocks.write()  # first: whoever finds the commit finds what it names
-            self._log.append(count, body)
+            self._log.append(len(events), body)
         except OSError as error:
             if not is_full(error):
                 raise
-            return False
-        return True
+            return 0
+        return len(body) + self._blocks.placed_bytes
 
-    def _wait_for_room(self, count: int, body: bytes) -> None:
+    def _written_when_there_is_room(self, events: list[Event]) -> int:
         self.has_room = False
         log.error(
             "the disk of the journal %s is full; nothing is answered until there is room", self._folder.path
@@ -219,9 +218,9 @@ class Flusher:
         while True:
             if self._closing.wait(RETRY_S):
                 raise OSError("the journal was closed while its disk was full")
-            if self._written(count, body):
+            if nbytes := self._written(events):
                 log.warning("the disk of the journal %s has room again, and it goes on", self._folder.path)
-                return
+                return nbytes
 
     def _sync(self) -> None:
         self._sync_at = float("inf")

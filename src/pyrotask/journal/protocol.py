@@ -55,7 +55,7 @@ class Journal(Protocol):
 
     @property
     def keeps_blocks(self) -> bool:
-        """Whether the blocks of what is appended leave the memory (see `core.blocks`)."""
+        """Whether the blocks of what is appended leave the memory, sooner or later (see `core.blocks`)."""
 
     @property
     def has_room(self) -> bool:
