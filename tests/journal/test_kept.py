@@ -5,6 +5,7 @@ format changes, its first journal is kept beside the others, under a number of i
 
     version-1   without files for large values
     version-2   with them
+    version-3   with digests of another kind
 """
 
 from __future__ import annotations
@@ -79,8 +80,9 @@ def test_a_kept_journal_still_makes_a_state(version: str, tmp_path: Path) -> Non
     assert fold(folder).position == kept_lines(version)[-1]["position"]
 
 
-def test_large_values_that_were_kept_can_be_read(tmp_path: Path) -> None:
-    folder = opened_copy("version-2", tmp_path)
+@pytest.mark.parametrize("version", ["version-2", "version-3"])
+def test_large_values_that_were_kept_can_be_read(version: str, tmp_path: Path) -> None:
+    folder = opened_copy(version, tmp_path)
     folded = fold(folder)
 
     assert b"a large value" in [block.read() for block in blocks_of(folded.state)]

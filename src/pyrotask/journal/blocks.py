@@ -5,10 +5,11 @@ images have its place only (file, offset, length and digest): so the helper that
 has it in memory, the broker for a while only (`recent`), and no compaction copies it. What reads a
 block proves it by its digest.
 
-A file is deleted when nobody needs any block in it. Who needs one holds the `Block`, and this
-holds its `BlockFile`: so that is known by itself (`BlockFiles`), for tasks, for data, and for
-answers on their way to somebody. It is deleted only when the events that led to that are on disk, and
-what a killed broker leaves of such files goes when the journal is opened.
+A file is deleted, or written over under another number (`spares`), when nobody needs any block in it.
+Who needs one holds the `Block`, and this holds its `BlockFile`: so that is known by itself
+(`BlockFiles`), for tasks, for data, and for answers on their way to somebody. It goes only when the
+events that led to that are on disk, and what a killed broker leaves of such files goes when the
+journal is opened.
 
 What this costs: one block that stays keeps up to `FILE_BYTES` of the disk from being free.
 """
@@ -29,6 +30,7 @@ from pyrotask.journal.disk import WritableFile, read_at, sync_folder
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.problems import JournalDamaged, what_to_do
 from pyrotask.journal.recent import Recent
+from pyrotask.journal.spares import Spares
 
 FILE_BYTES = 32 << 20
 """A file is begun anew behind that: small enough to be free soon, large enough to be few."""
@@ -132,6 +134,9 @@ class BlockWriter:
         synced: whether blocks are on disk when `write` returns; else after `sync`, or when their
             file is full.
         file_bytes: see `FILE_BYTES`.
+
+    Attributes:
+        spares: files that can become the next ones.
     """
 
     def __init__(
@@ -150,6 +155,7 @@ class BlockWriter:
         """Small ones that are not written yet: the last that have a place in that file, without a gap."""
         self._gathered_bytes = 0
         self._open: tuple[BlockFile, WritableFile] | None = None
+        self.spares = Spares()
         self._room = memoryview(bytearray())
 
     @property
@@ -237,6 +243,8 @@ class BlockWriter:
         self.sync()
         self.close()
         is_new = not home.path.exists()
+        if is_new:
+            self.spares.become(home.path)
         file = WritableFile(home.path, synced=False)
         self._open = home, file
         if is_new:

@@ -37,6 +37,7 @@ from pyrotask.journal.protocol import Policy, Ticket
 from pyrotask.journal.reading import Commit
 from pyrotask.journal.recent import OWN_BYTES, SHARED_BYTES, Recent
 from pyrotask.journal.recovery import Folded, commits, fold
+from pyrotask.journal.spares import Spares
 from pyrotask.journal.waiters import Waiters
 
 INTERVAL_S = 1.0
@@ -126,6 +127,7 @@ class FileJournal:
         lineage: str,
         policy: Policy,
         files: BlockFiles,
+        spares: Spares,
         flusher: Flusher,
         waiters: Waiters,
     ) -> None:
@@ -134,6 +136,7 @@ class FileJournal:
         self._folder = folder
         self._lineage = lineage
         self._unneeded = files.unneeded
+        self._take_back = spares.take_on
         self._flusher = flusher
         self._waiters = waiters
         self._newest = waiters.durable
@@ -178,7 +181,7 @@ class FileJournal:
         self._flusher.put(events)
         if self._unneeded:
             # What made them so has been appended by now: at the latest, it is in these events.
-            self._flusher.afterwards(functools.partial(_delete, _taken(self._unneeded)))
+            self._flusher.afterwards(functools.partial(self._take_back, _taken(self._unneeded)))
         return Ticket(self._newest)
 
     def on_durable(self, ticket: Ticket, call: Callable[[], None]) -> None:
@@ -219,11 +222,6 @@ def _close(flusher: Flusher, lock: FolderLock) -> None:
 
 def _taken(paths: deque[Path]) -> list[Path]:
     return [paths.popleft() for _ in range(len(paths))]
-
-
-def _delete(paths: list[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
 
 
 def _stop(damage: JournalDamaged) -> None:
@@ -272,7 +270,8 @@ def _begin_run(
             image.path.unlink()
     remove_covered(folder)
     files.unneeded.clear()  # of these, some were needed again, by an event that came later
-    _delete(files.leftovers())
+    for leftover in files.leftovers():
+        leftover.unlink(missing_ok=True)
     mark = MarkFile(folder.mark, folded.lineage, folded.mark.turn)
     mark.write(folded.position)  # whoever was not told of the last commits can rely on them now
     writing = Log(folder, folded.lineage, folded.position, synced=policy is Policy.ALWAYS)
@@ -290,4 +289,4 @@ def _begin_run(
     )
     files.on_damage = lambda damage: flusher.afterwards(functools.partial(_stop, damage))
     flusher.start()
-    return FileJournal(folder, lock, folded.lineage, policy, files, flusher, waiters)
+    return FileJournal(folder, lock, folded.lineage, policy, files, writer.spares, flusher, waiters)

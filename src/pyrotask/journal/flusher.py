@@ -136,6 +136,7 @@ class Flusher:
             self._compaction.stop()
             self._sync()
             self._blocks.close()
+            self._blocks.spares.drop()
             self._log.close()
             self._break(None)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may rely on this journal
@@ -212,6 +213,7 @@ class Flusher:
 
     def _written_when_there_is_room(self, events: list[Event]) -> int:
         self.has_room = False
+        self._blocks.spares.drop()
         log.error(
             "the disk of the journal %s is full; nothing is answered until there is room", self._folder.path
         )
@@ -265,6 +267,8 @@ class Flusher:
         self._unlooked_bytes = 0
         self._room_bytes = free_bytes(self._folder.path) - self._reserve_bytes
         self.has_room = self._room_bytes > 0
+        if not self.has_room:
+            self._blocks.spares.drop()  # the next look finds what that has brought
 
     # --- the end ------------------------------------------------------------------------
 
