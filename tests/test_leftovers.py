@@ -40,16 +40,22 @@ def test_an_orphan_is_found_by_the_run_it_belongs_to() -> None:
 
 def test_a_thread_that_keeps_python_alive_is_told_with_its_stack() -> None:
     before = leftovers.running_now()
-    go_home = threading.Event()
-    thread = threading.Thread(target=go_home.wait, name="the-forgotten")
+    is_away, go_home = threading.Event(), threading.Event()
+
+    def stay_away() -> None:
+        is_away.set()
+        go_home.wait()
+
+    thread = threading.Thread(target=stay_away, name="the-forgotten")
     thread.start()
+    is_away.wait()
     try:
         [story] = _stories_without_grace(before)
     finally:
         go_home.set()
         thread.join()
     assert "the-forgotten" in story
-    assert "wait" in story
+    assert "stay_away" in story
 
 
 def test_what_was_there_before_is_nobodys_fault() -> None:
