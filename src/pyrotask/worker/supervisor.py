@@ -381,17 +381,18 @@ class Supervisor:
         self._on_event(Event("broker found", detail=f"broker {self._where} is back"))
 
     def _drain(self) -> None:
-        if self._ending:
-            return
-        self._ending = True
-        self._end_at = time.monotonic() + self._settings.drain_timeout_s
-        self._on_event(Event("draining"))
+        if not self._ending:
+            self._begin_to_drain()
+            self._on_event(Event("draining"))
 
     def _end_after_termination(self) -> None:
         """One that starts, or is at work, would else look for a broker that may be gone by then."""
         if not self._ending:
-            self._ending = True
-            self._end_at = time.monotonic() + self._settings.drain_timeout_s
+            self._begin_to_drain()
+
+    def _begin_to_drain(self) -> None:
+        self._ending = True
+        self._end_at = time.monotonic() + self._settings.drain_timeout_s
 
     def _stop(self) -> None:
         self._ending, self._end_at = True, None
