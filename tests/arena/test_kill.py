@@ -9,7 +9,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pyrotask.config import Settings
 from tests.cli.commands import Running
 from tests.client.serving import serving
 from tests.ports import free_port
-from tests.recovery.houses import Broker
+from tests.recovery.houses import Broker, working
 from tests.waiting import until
 
 pytestmark = [
@@ -62,16 +62,6 @@ print("all", flush=True)
 """
 
 
-@contextmanager
-def working(folder: Path, where: str, count: int = 2) -> Iterator[Running]:
-    module = folder / "turning.py"
-    module.write_text(TASKS, encoding="utf-8")
-    with Running("worker", where, "-n", str(count), "--module", str(module), "--tether", "--json") as worker:
-        for _ in range(count):
-            worker.event("registered")
-        yield worker
-
-
 @pytest.fixture(autouse=True)
 def nothing_has_a_name_in_memory() -> Iterator[None]:
     yield
@@ -101,7 +91,7 @@ def kill_children_of(worker: Running) -> None:
 def test_workers_that_are_killed_in_the_middle_spoil_no_answer(tmp_path: Path) -> None:
     with (
         serving(Settings(max_crashes=1000)) as server,
-        working(tmp_path, server.address) as worker,
+        working(tmp_path, 2, server.address, TASKS) as worker,
         Session(server.address) as session,
     ):
         futures = {sent(session, number, 3 * MEGABYTE): number for number in range(60)}
@@ -120,7 +110,7 @@ def test_a_client_that_is_killed_leaves_nothing_and_the_next_gets_right_answers(
     before = segments_open()
     with serving() as server:
         command = (sys.executable, str(tmp_path / "script.py"), server.address)
-        with working(tmp_path, server.address):
+        with working(tmp_path, 2, server.address, TASKS):
             with Running(command=command) as first:
                 for _ in range(5):
                     first.line("right")
@@ -140,7 +130,11 @@ def test_a_client_that_is_killed_leaves_nothing_and_the_next_gets_right_answers(
 def test_a_broker_that_is_killed_in_the_middle_spoils_no_answer(tmp_path: Path) -> None:
     journal, port = tmp_path / "journal", free_port()
     address = f"127.0.0.1:{port}"
-    with Broker(journal, port=port) as first, working(tmp_path, address), Session(address) as session:
+    with (
+        Broker(journal, port=port) as first,
+        working(tmp_path, 2, address, TASKS),
+        Session(address) as session,
+    ):
         futures = {sent(session, number, MEGABYTE): number for number in range(40)}
         done = as_completed(futures, PATIENCE_S)
         assert all(is_right(future, futures[future]) for _, future in zip(range(5), done, strict=False))
@@ -162,7 +156,7 @@ def test_places_that_are_used_again_and_again_while_tasks_are_cancelled_spoil_no
     chance = random.Random(7)
     with (
         serving() as server,
-        working(tmp_path, server.address),
+        working(tmp_path, 2, server.address, TASKS),
         Session(server.address, settings=settings) as session,
     ):
         room = threading.Semaphore(12)

@@ -89,10 +89,10 @@ class Broker:
 
 
 @contextlib.contextmanager
-def working(folder: Path, count: int, where: str = LABEL) -> Iterator[Running]:
-    """`pyrotask worker`, with that many processes that take part."""
+def working(folder: Path, count: int, where: str = LABEL, tasks: str = TASKS) -> Iterator[Running]:
+    """`pyrotask worker`, with that many processes that take part; ``tasks``: the text of its module."""
     module = folder / "recovery_tasks.py"
-    module.write_text(TASKS, encoding="utf-8")
+    module.write_text(tasks, encoding="utf-8")
     with Running("worker", where, "-n", str(count), "--module", str(module), "--tether", "--json") as worker:
         for _ in range(count):
             worker.event("registered")
