@@ -52,7 +52,7 @@ def check_repeatable(key: str, value: Payload) -> None:
     Raises:
         PayloadError: it has a class of the script itself in it, which gets another name in each run.
     """
-    if any(_BY_VALUE in buffer for buffer in map(bytes, value._replace(buffers=value.buffers[:1]).read())):
+    if any(_BY_VALUE in buffer for buffer in value._replace(buffers=value.buffers[:1]).read()):
         raise PayloadError(
             f"the call with key {key!r} has an object of a class that this script or notebook defines: such "
             "a class is another one in each run, so the key would conflict when the script is run again. Put "
