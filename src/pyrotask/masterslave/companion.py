@@ -14,20 +14,19 @@ Here is what the slave needs; what the companion does stands in `companion_main`
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from pyrotask.config import Settings
-from pyrotask.worker.orders import inheritable
+from pyrotask.worker.orders import OrdersAsText, inheritable
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from pyrotask.config import Settings
     from pyrotask.worker.begun import Slate
 
 START_S = 10.0
@@ -43,8 +42,8 @@ GOODBYE_S = 3.0
 """How long the companion may take to end after the goodbye."""
 
 
-@dataclass(frozen=True, slots=True)
-class Orders:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders(OrdersAsText):
     """What the slave tells its companion."""
 
     where: str
@@ -53,18 +52,6 @@ class Orders:
     slate: int
     rope: int | None
     """Descriptors that the companion inherits."""
-    settings: Settings
-
-    def to_json(self) -> str:
-        """All of it as text."""
-        mine = {name: getattr(self, name) for name in self.__slots__ if name != "settings"}
-        return json.dumps(mine | {"settings": self.settings.to_plain()})
-
-    @classmethod
-    def from_json(cls, text: str) -> Orders:
-        """Read what `to_json` wrote."""
-        values: dict[str, Any] = json.loads(text)
-        return cls(**{**values, "settings": Settings(**values["settings"])})
 
 
 class Companion:
@@ -81,7 +68,14 @@ class Companion:
     def __init__(
         self, where: str, period_s: float, slate: Slate, settings: Settings, rope: int | None = None
     ) -> None:
-        self._orders = Orders(where, period_s, os.getpid(), slate.descriptor, rope, settings)
+        self._orders = Orders(
+            where=where,
+            period_s=period_s,
+            slave_pid=os.getpid(),
+            slate=slate.descriptor,
+            rope=rope,
+            settings=settings,
+        )
         self._process = self._start()
         self._started_at = time.monotonic()
         give_up_at = self._started_at + START_S

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 from pyrotask.config import Settings
@@ -32,13 +32,32 @@ def read_inherited(descriptor: int) -> str:
         return file.read().decode()
 
 
-@dataclass(frozen=True, slots=True)
-class Orders:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrdersAsText:
+    """Orders that travel as text: the fields of subclasses are values that JSON has, or tuples of such."""
+
+    settings: Settings
+
+    def to_json(self) -> str:
+        """All of it as text."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return json.dumps(values | {"settings": self.settings.to_plain()})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        settings = Settings(**values.pop("settings"))
+        fitting = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(settings=settings, **fitting)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders(OrdersAsText):
     """What a supervisor tells its child."""
 
     where: str
     modules: tuple[str, ...]
-    settings: Settings
     period_s: float
     info: str
     parent_pid: int
@@ -54,16 +73,3 @@ class Orders:
         Where its broker is, is there for people to see.
         """
         return [sys.executable, "-m", "pyrotask.worker.child", self.where, str(letter)]
-
-    def to_json(self) -> str:
-        """All of it as text."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name != "settings"}
-        return json.dumps(values | {"settings": self.settings.to_plain()})
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
-        values = json.loads(text)
-        settings = Settings(**values.pop("settings"))
-        reading, writing = values.pop("tray")
-        return cls(modules=tuple(values.pop("modules")), settings=settings, tray=(reading, writing), **values)
