@@ -136,11 +136,37 @@ def test_a_slave_may_come_before_its_master(make_master: MakeMaster, tmp_path: P
         assert slave.end() == 0
 
 
+def test_a_slave_may_come_when_its_broker_is_there_and_its_master_is_not(
+    make_master: MakeMaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYROTASK_EXPLAIN_AFTER_S", "0.1")
+    master = make_master("without code yet")
+    with task_manager(tmp_path, "-w", "slave", master.label) as slave:
+        slave.wait_for("waiting for the master without code yet to say what its slaves shall run")
+        with_code(master, tmp_path).requestTask("double", 4)
+        assert master.retrieveResult()[2] == 8
+        master.shutdown()
+        assert slave.end() == 0
+
+
+def test_ctrl_c_ends_a_slave_that_waits_for_its_masters_code(
+    make_master: MakeMaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYROTASK_EXPLAIN_AFTER_S", "0.1")
+    make_master("without code")
+    with task_manager(tmp_path, "-w", "slave", "without code") as slave:
+        slave.wait_for("waiting for the master without code")
+        slave.send(signal.SIGINT)
+        assert slave.end() == 130
+    assert len(slave.lines) == 1
+
+
 def test_a_slave_of_a_master_without_code_is_told_what_to_do(make_master: MakeMaster, tmp_path: Path) -> None:
     make_master("without code")
     with task_manager(tmp_path, "slave", "without code") as slave:
         assert slave.end() == 1
     assert "startSlaveProcess('without code') as its last line" in slave.output
+    assert "`task_manager -w slave 'without code'`" in slave.output
 
 
 def test_code_that_starts_no_slave_is_an_error(make_master: MakeMaster, tmp_path: Path) -> None:

@@ -78,7 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say more")
     parser.add_argument(
-        "-w", "--wait", action="store_true", help="wait for the master, if it is not there yet"
+        "-w",
+        "--wait",
+        action="store_true",
+        help="wait for the master, and for its code, if they are not there yet",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     commands.add_parser("list", help="the managers that can be found").set_defaults(run=_list)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -20,7 +21,8 @@ from pyrotask.errors import ConnectError, HandlerError, PyrotaskError, TaskManag
 from pyrotask.masterslave import finding
 from pyrotask.masterslave.code import CODE_LABEL, JobCode
 from pyrotask.masterslave.role import SlaveRole
-from pyrotask.masterslave.telling import say
+from pyrotask.masterslave.telling import say, slave_command
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.worker import tether
 
 INTERRUPTED = 130
@@ -35,12 +37,12 @@ def be_slave(
         label: the master's.
         master_host: where it is, ``"host"`` or ``"host:port"``; None: it is found by its label.
         settings: where to look for it.
-        wait: wait for the master, if it is not there yet.
+        wait: wait for the master and its code, if they are not there yet.
         rope: a descriptor that ends when this process shall.
 
     Raises:
         ConnectError: there is no such master.
-        HandlerError: it has no code for slaves, or its code started no slave.
+        HandlerError: it has no code for slaves (and is not waited for), or its code started no slave.
         Whatever the code raises.
     """
     code, location = _code_of(label, master_host, settings, wait=wait)
@@ -61,21 +63,39 @@ def _code_of(label: str, master_host: str | None, settings: Settings, *, wait: b
     while True:
         try:
             with find(label, master_host, settings) as way:
-
-                def retrieve(name: str) -> Any:
-                    kind, buffers = way.call("retrieve_data", name)
-                    return payload.decode(Payload(kind, tuple(buffers)))
-
-                return JobCode.retrieve(retrieve), way.location
-        except UnknownLabel:
-            raise HandlerError(
-                f"the master {label} has no code for its slaves: name it to the master, as slave_script; or "
-                f"start the slaves' script yourself, with startSlaveProcess({label!r}) as its last line"
-            ) from None
+                return _code_at(way, label, settings, wait=wait), way.location
         except ConnectError:
             if not wait:
                 raise
             time.sleep(finding.WAIT_S)
+
+
+def _code_at(way: BulkProxy, label: str, settings: Settings, *, wait: bool) -> JobCode:
+    """The code that the manager there has; a broker may be there before its master."""
+
+    def retrieve(name: str) -> Any:
+        kind, buffers = way.call("retrieve_data", name)
+        return payload.decode(Payload(kind, tuple(buffers)))
+
+    say_at = time.monotonic() + settings.explain_after_s
+    while True:
+        try:
+            return JobCode.retrieve(retrieve)
+        except UnknownLabel:
+            if not wait:
+                raise HandlerError(
+                    f"the master {label} has no code for its slaves: name it to the master, as slave_script; "
+                    f"or start the slaves' script yourself, with startSlaveProcess({label!r}) as its last "
+                    f"line. If it is still to come, wait for it by `{slave_command(label, wait=True)}`"
+                ) from None
+        if time.monotonic() >= say_at:
+            say_at = math.inf
+            say(
+                f"waiting for the master {label} to say what its slaves shall run: a broker is there, at "
+                f"{way.location}, and has no code for slaves yet; a master's script brings it, by runJob, or "
+                "as slave_script"
+            )
+        time.sleep(finding.WAIT_S)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

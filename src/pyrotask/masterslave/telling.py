@@ -36,9 +36,9 @@ def about_this_process() -> str:
     return f"{socket.gethostname()} ({machine}), Python {platform.python_version()}, pid {os.getpid()}"
 
 
-def slave_command(label: str) -> str:
-    """The command that starts a slave."""
-    return f"task_manager slave {shlex.quote(label)}"
+def slave_command(label: str, *, wait: bool = False) -> str:
+    """The command that starts a slave; ``wait``: which may come before its master."""
+    return f"task_manager {'-w ' if wait else ''}slave {shlex.quote(label)}"
 
 
 class Waits:
