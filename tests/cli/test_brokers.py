@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,10 @@ import pyrotask
 from pyrotask import Server, TaskManagerTermination
 from pyrotask.cli import main, status
 from pyrotask.cli.greeting import greeting
+from pyrotask.cli.leaving import Leaving
+from pyrotask.config import Settings
 from pyrotask.errors import BrokerBroken
+from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.connection_file import ConnectionFile
 from tests.cli import commands
 from tests.cli.conftest import Documents, Lines
@@ -198,7 +201,7 @@ def test_a_terminated_broker_is_told_with_what_keeps_it(house: House, lines: Lin
 
     assert lines("list")[-len(rest) - 1 : -1] == rest
     assert lines("status", "pi")[-len(rest) :] == rest
-    assert lines("stop", "pi")[1:] == rest[1:]
+    assert lines("stop", "pi", "--timeout", 0)[1:] == rest[1:]
 
 
 def test_what_waits_at_a_terminated_broker_waits_for_nothing(house: House, lines: Lines) -> None:
@@ -248,7 +251,7 @@ def test_a_name_server_that_nobody_named_is_not_missed(lines: Lines) -> None:
 
 def test_stop_terminates_and_tells_what_there_was(server: Server, lines: Lines) -> None:
     server.task_manager.addTaskRequest("sqrt", (2,))
-    assert lines("stop", "pi") == [
+    assert lines("stop", "pi", "--timeout", 0) == [
         "pi is terminated; tasks: 1 waiting (not to be run any more), 0 running, 0 not collected yet"
     ]
     with pytest.raises(TaskManagerTermination):
@@ -256,19 +259,47 @@ def test_stop_terminates_and_tells_what_there_was(server: Server, lines: Lines) 
 
 
 def test_stop_may_be_repeated(server: Server, documents: Documents) -> None:
-    assert not documents("stop", "pi")[0]["already"]
-    assert documents("stop", "pi")[0]["already"]
+    assert not documents("stop", "pi", "--timeout", 0)[0]["already"]
+    assert documents("stop", "pi", "--timeout", 0)[0]["already"]
+
+
+def test_stop_returns_when_the_label_is_free(server: Server) -> None:
+    with commands.Running("stop", "pi") as stop:
+        stop.line("pi is terminated")
+        server.stop()
+        assert stop.end().code == 0
+
+
+def test_stop_that_waits_in_vain_says_how_to_end_it(server: Server, refusal: Callable[..., str]) -> None:
+    told = refusal("stop", "pi", "--timeout", "0.1", "--quiet")
+
+    assert "pi is terminated, and still has its label after 0.1 s" in told
+    assert f"`kill {os.getpid()}`" in told
+
+
+def test_a_broken_connection_is_not_the_brokers_end(server: Server) -> None:
+    with BulkProxy("pi") as proxy:
+        leaving = Leaving(proxy, Settings.load())
+        server.task_manager.terminate()
+        proxy.interrupt()
+        assert not leaving.wait(0.1)
+        server.stop()
+        assert leaving.wait(commands.PATIENCE_S)
 
 
 @pytest.mark.slow
-def test_stop_ends_serve() -> None:
-    with commands.Running("serve", "pi", "--name-server", "off", "--json") as broker:
+def test_right_after_stop_another_broker_has_the_label_and_the_journal(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    options = ("--name-server", "off", "--journal", str(journal), "--json")
+    with commands.Running("serve", "pi", *options) as broker:
         broker.event("serving")
         assert commands.run("stop", "pi").code == 0
+        with Server(label="pi", name_server="off", journal=journal):
+            pass
         assert broker.end().code == 0
 
 
 def test_quiet_says_nothing(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["list"], ["status", "pi"], ["stop", "pi"]):
+    for command in (["list"], ["status", "pi"], ["stop", "pi", "--timeout", "0"]):
         assert main([*command, "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")

@@ -36,10 +36,11 @@ def rest_of(status: Mapping[str, Any], settings: Settings) -> Iterator[str]:
         yield f"  not collected: {number:,}, by `pyrotask results {label} --session {name} --save FOLDER`"
     if left > 0:
         yield f"  not collected by others: {left:,}; `pyrotask tasks {label}` lists them"
-    yield f"  to end it now, and give that up: {_end_of(status['label'], settings)}"
+    yield f"  to end it now, and give that up: {end_of(status['label'], settings)}"
 
 
-def _end_of(label: str, settings: Settings) -> str:
+def end_of(label: str, settings: Settings) -> str:
+    """What to type to end a broker at once."""
     from pyrotask.remote.connection_file import ConnectionFile
 
     with contextlib.suppress(OSError, ValueError):

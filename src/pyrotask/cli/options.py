@@ -75,6 +75,11 @@ def seconds(text: str) -> float:
     return number
 
 
+def seconds_or_zero(text: str) -> float:
+    """Parse a number of seconds, which may be 0, as argparse's ``type``."""
+    return 0.0 if text.strip() == "0" else seconds(text)
+
+
 def settings_of(args: argparse.Namespace) -> Settings:
     """Load the settings; what the command line says goes first.
 
