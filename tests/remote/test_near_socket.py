@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -14,7 +15,7 @@ import pytest
 from Pyro5.api import Proxy
 
 from pyrotask.config import Settings
-from pyrotask.errors import KeyRequired, LabelHeld
+from pyrotask.errors import ConnectError, KeyRequired, LabelHeld
 from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.connection_file import ConnectionFile
 from pyrotask.remote.discovery import find
@@ -22,7 +23,7 @@ from pyrotask.remote.near_socket import NearSocket, is_of_another_user
 from pyrotask.remote.proxy import connect
 from tests.ports import free_port
 from tests.remote.naming import file_of
-from tests.remote.serving import LONG_S, serving
+from tests.remote.serving import LONG_S, in_thread, serving
 
 if not hasattr(socket, "AF_UNIX"):
     pytest.skip("this system has no unix sockets", allow_module_level=True)
@@ -44,6 +45,16 @@ def family_of(proxy: BulkProxy) -> int:
     """Which kind of connection it has."""
     with socket.socket(fileno=os.dup(proxy.fileno())) as twin:
         return twin.family
+
+
+def answer_two(listener: socket.socket, answer: bytes) -> None:
+    """Say that to whoever looks whether somebody is there, and to whoever comes then; and hang up."""
+    listener.settimeout(LONG_S)
+    for _ in range(2):
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(answer)
+            connection.recv(4096)
 
 
 def sockets_in(settings: Settings) -> list[Path]:
@@ -84,6 +95,44 @@ def test_a_socket_that_is_gone_means_tcp(near: Settings) -> None:
         path.unlink()
         with BulkProxy("x", near) as proxy:
             assert family_of(proxy) == socket.AF_INET
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 4], ids=["nothing", "HTTP"])
+def test_a_socket_with_another_program_behind_it_means_tcp(
+    near: Settings, answer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "pyrotask")
+    with serving("x", settings=near, connection_file=True), socket.socket(socket.AF_UNIX) as stranger:
+        (path,) = sockets_in(near)
+        path.unlink()
+        stranger.bind(str(path))
+        stranger.listen()
+        end = in_thread(lambda: answer_two(stranger, answer))
+        with BulkProxy("x", near) as proxy:
+            assert family_of(proxy) == socket.AF_INET
+        end()
+    assert f"{path} is no way to the broker" in caplog.text
+
+
+def test_the_socket_of_another_broker_means_tcp(near: Settings) -> None:
+    with serving("x", settings=near, connection_file=True):
+        (path,) = sockets_in(near)
+        with serving("y", settings=near, connection_file=True):
+            (other,) = set(sockets_in(near)) - {path}
+            other.replace(path)
+            with BulkProxy("x", near) as proxy:
+                assert family_of(proxy) == socket.AF_INET
+                assert proxy.label == "x"
+
+
+def test_a_busy_broker_is_not_asked_twice(near: Settings) -> None:
+    with serving("x", settings=near, connection_file=True), socket.socket(socket.AF_UNIX) as silent:
+        (path,) = sockets_in(near)
+        path.unlink()
+        silent.bind(str(path))
+        silent.listen()
+        with pytest.raises(ConnectError, match="nobody answers"):
+            BulkProxy("x", near, connect=False).connect(0.1)
 
 
 def test_the_socket_of_another_machine_is_not_tried(near: Settings) -> None:

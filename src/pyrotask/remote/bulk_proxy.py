@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import Pyro5.errors
@@ -24,6 +25,8 @@ from pyrotask.remote.lean import LeanConnection
 
 if TYPE_CHECKING:
     import threading
+
+    from pyrotask.remote.addresses import Address
 
 log = logging.getLogger("pyrotask.proxy")
 
@@ -204,6 +207,16 @@ class BulkProxy:
         """
         self.close()
         address = discovery.find(self._where, self._settings)
+        try:
+            self._connect_to(address, hello_s)
+        except ConnectError as error:
+            # One that says nothing is busy, and the same one over TCP.
+            if address.near is None or isinstance(error.__cause__, Pyro5.errors.TimeoutError):
+                raise
+            log.debug("%s is no way to the broker, trying %s: %s", address.near, address.location, error)
+            self._connect_to(replace(address, near=None), hello_s)
+
+    def _connect_to(self, address: Address, hello_s: float) -> None:
         proxy = KeyedProxy(
             f"PYRO:{bulk.OBJECT_ID}@{address.shortest}",
             address.key_file,
