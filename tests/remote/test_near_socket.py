@@ -232,6 +232,31 @@ def test_what_a_killed_broker_has_left_is_removed_by_the_next_one(near: Settings
         assert not killed.path.exists()
 
 
+def test_what_a_broker_has_left_that_was_killed_while_it_started_is_removed_too(near: Settings) -> None:
+    killed = NearSocket.open(near.runtime_dir)
+    assert killed is not None
+    killed.listener.close()
+    unnamed = killed.path.rename(killed.path.with_suffix(".new"))
+
+    with serving("x", settings=near, connection_file=True):
+        assert unnamed.exists()  # it may be one that starts at this very moment
+    os.utime(unnamed, (0, 0))
+    with serving("x", settings=near, connection_file=True):
+        assert not unnamed.exists()
+
+
+def test_ctrl_c_while_it_is_opened_leaves_no_socket(near: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rename(_: Path, __: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            NearSocket.open(near.runtime_dir)
+
+    assert not list(near.runtime_dir.iterdir())
+
+
 def test_a_broker_that_lives_keeps_its_socket_when_another_one_starts(near: Settings) -> None:
     with serving("x", settings=near, connection_file=True):
         (path,) = sockets_in(near)

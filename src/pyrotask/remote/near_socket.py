@@ -17,6 +17,7 @@ import os
 import secrets
 import socket
 import struct
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -31,7 +32,10 @@ log = logging.getLogger(__name__)
 LONGEST_PATH_BYTES = 103
 """What all systems take: 107 on Linux, 103 on macOS."""
 
-_SUFFIX = ".socket"
+_SUFFIX, _SUFFIX_OF_NEW = ".socket", ".new"
+
+STARTING_S = 60.0
+"""How old a socket must be that does not listen yet, to be one of a broker that died at that moment."""
 
 
 class NearSocket:
@@ -62,16 +66,18 @@ class NearSocket:
             return None
         private_directory(directory)
         _remove_dead(directory)
-        nameless = path.with_suffix(".new")
+        nameless = path.with_suffix(_SUFFIX_OF_NEW)
         listener = socket.socket(socket.AF_UNIX)
         try:
             listener.bind(os.fspath(nameless))
             nameless.chmod(0o600)
             listener.listen(BACKLOG)
             nameless.rename(path)
-        except OSError as error:  # a file system without sockets
+        except BaseException as error:
             listener.close()
             nameless.unlink(missing_ok=True)
+            if not isinstance(error, OSError):  # a file system without sockets
+                raise
             log.info("there can be no unix socket %s (%s): all use TCP", path, error)
             return None
         return cls(path, listener)
@@ -100,10 +106,16 @@ def _prefix() -> str:
 
 
 def _remove_dead(directory: Path) -> None:
-    for path in directory.glob(f"{_prefix()}*{_SUFFIX}"):
+    for path in directory.glob(f"{_prefix()}*"):
         with contextlib.suppress(OSError):
-            if _refuses(path):
+            if _is_left_behind(path):
                 path.unlink(missing_ok=True)
+
+
+def _is_left_behind(path: Path) -> bool:
+    if path.suffix == _SUFFIX_OF_NEW and time.time() - path.stat().st_mtime < STARTING_S:
+        return False
+    return path.suffix in {_SUFFIX, _SUFFIX_OF_NEW} and _refuses(path)
 
 
 def _refuses(path: Path) -> bool:
