@@ -54,6 +54,7 @@ def test_status_tells_what_waits_and_why(client: Client, engine: Engine, worker:
     assert status["tasks"]["waiting"] == {"unknown tag": 1}
     assert status["processes"][0]["tags"] == ["sqrt"]
     assert any("unknown tag" in sentence for sentence in status["explanations"])
+    assert status["reasons"] == ["no handler"]
 
 
 def test_status_names_the_running_tasks_of_a_process(client: Client, engine: Engine, worker: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyrotask.client.ledger import deliveries_of, settle
 from pyrotask.client.link import Stopped
+from pyrotask.core.explain import Reason
 
 if TYPE_CHECKING:
     from pyrotask.client.link import Link
@@ -33,9 +34,6 @@ LATE_S = 30.0
 
 AT_ONCE = 2_000
 """Answers in one reply: more would hold up everybody else at the broker."""
-
-NO_WORKER = "no worker is registered"
-"""The end of the sentence with which the broker says so."""
 
 UNFINISHED = ["scheduled", "waiting", "running"]
 
@@ -115,10 +113,15 @@ class Collector:
     def _explain(self) -> None:
         """Say why it takes so long, if that is not simply because the workers are at work."""
         status = self._link.call("status")
-        words = frozenset(status["explanations"])
+        sentences = status["explanations"]
+        # Brokers of version 1 may give no reasons.
+        words = dict(zip(sentences, status.get("reasons", sentences), strict=True))
         # A broker of our own has no label, and its workers are on their way.
-        hint = f": `pyrotask worker {shlex.quote(status['label'])}` starts one" if status["label"] else ""
-        for sentence in sorted(words - self._last_words):
-            helps = hint if sentence.endswith(NO_WORKER) else ""
-            log.log(logging.INFO if sentence.endswith("busy") else logging.WARNING, "%s%s", sentence, helps)
-        self._last_words = words
+        usual = f"pyrotask worker {shlex.quote(status['label'])}" if status["label"] else None
+        command = self._state.worker_command or usual
+        hint = f": `{command}` starts one" if command else ""
+        for sentence in sorted(words.keys() - self._last_words):
+            reason = words[sentence]
+            helps = hint if reason == Reason.NO_WORKER.value else ""
+            log.log(logging.INFO if reason == Reason.BUSY.value else logging.WARNING, "%s%s", sentence, helps)
+        self._last_words = frozenset(words)

@@ -83,6 +83,8 @@ class Session:
             which ends with it.
         settings: None: `Settings.load()`.
         broker: the broker there, if it is in this process: then no connection is needed.
+        worker_command: what starts a worker, for those who wait and are told that there is none; None:
+            ``pyrotask worker LABEL``.
 
     Blocks until it is connected.
 
@@ -98,11 +100,13 @@ class Session:
         settings: Settings | None = None,
         *,
         broker: Broker | None = None,
+        worker_command: str | None = None,
     ) -> None:
         self._where = where
         self.name = name
         self._settings = settings or Settings.load()
         self._state = State(self._settings)
+        self._state.worker_command = worker_command
         self._broker = broker
         self._arena = Arena(self._settings.arena_bytes)
         if broker is not None:

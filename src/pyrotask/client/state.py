@@ -115,6 +115,8 @@ class State:
         self._own_threads: set[int] = set()
         self.looking: Looking | None = None
         """Who asks the broker whether a task runs."""
+        self.worker_command: str | None = None
+        """What starts a worker, for whoever waits for one; None: ``pyrotask worker LABEL``."""
 
     # --- for those who submit -------------------------------------------------------------------
 

@@ -74,7 +74,8 @@ class RemoteMasterProcess(MasterProgram):
         self._pid = os.getpid()
         self._settings = settings or Settings.load()
         self._broker = broker
-        self._session = Session(broker or label, settings=self._settings)
+        self._slave_command = slave_command(label, broker)
+        self._session = Session(broker or label, settings=self._settings, worker_command=self._slave_command)
         self.task_manager = RemoteData(broker or label, self._settings)
         self._states = GlobalStates(self.task_manager, self._session.number * STATES_OF_ONE_MASTER)
         self.global_states = self._states.names
@@ -239,7 +240,7 @@ class RemoteMasterProcess(MasterProgram):
             if now - hopeful_at > patience_s or now - began_at > self._settings.shutdown_timeout_s:
                 say(
                     f"{self.label} ends with {self._unfinished} tasks undone: start a slave with "
-                    f"`{slave_command(self.label)}`"
+                    f"`{self._slave_command}`"
                 )
                 return
 

@@ -63,14 +63,16 @@ def _code_of(label: str, master_host: str | None, settings: Settings, *, wait: b
     while True:
         try:
             with find(label, master_host, settings) as way:
-                return _code_at(way, label, settings, wait=wait), way.location
+                return _code_at(way, label, master_host, settings, wait=wait), way.location
         except ConnectError:
             if not wait:
                 raise
             time.sleep(finding.WAIT_S)
 
 
-def _code_at(way: BulkProxy, label: str, settings: Settings, *, wait: bool) -> JobCode:
+def _code_at(
+    way: BulkProxy, label: str, master_host: str | None, settings: Settings, *, wait: bool
+) -> JobCode:
     """The code that the manager there has; a broker may be there before its master."""
 
     def retrieve(name: str) -> Any:
@@ -83,10 +85,11 @@ def _code_at(way: BulkProxy, label: str, settings: Settings, *, wait: bool) -> J
             return JobCode.retrieve(retrieve)
         except UnknownLabel:
             if not wait:
+                waiting = slave_command(label, master_host, wait=True)
                 raise HandlerError(
                     f"the master {label} has no code for its slaves: name it to the master, as slave_script; "
                     f"or start the slaves' script yourself, with startSlaveProcess({label!r}) as its last "
-                    f"line. If it is still to come, wait for it by `{slave_command(label, wait=True)}`"
+                    f"line. If it is still to come, wait for it by `{waiting}`"
                 ) from None
         if time.monotonic() >= say_at:
             say_at = math.inf

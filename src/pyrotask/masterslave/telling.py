@@ -36,9 +36,10 @@ def about_this_process() -> str:
     return f"{socket.gethostname()} ({machine}), Python {platform.python_version()}, pid {os.getpid()}"
 
 
-def slave_command(label: str, *, wait: bool = False) -> str:
-    """The command that starts a slave; ``wait``: which may come before its master."""
-    return f"task_manager {'-w ' if wait else ''}slave {shlex.quote(label)}"
+def slave_command(label: str, master_host: str | None = None, *, wait: bool = False) -> str:
+    """The command that starts a slave of the master there; ``wait``: it may come before its master."""
+    where = "" if master_host is None else f"-m {shlex.quote(master_host)} "
+    return f"task_manager {where}{'-w ' if wait else ''}slave {shlex.quote(label)}"
 
 
 class Waits:

@@ -18,6 +18,7 @@ from pyrotask.reference import Origin, Request, task_id
 from pyrotask.remote.bulk_looking import MOST_SESSIONS, sessions_to_wire
 
 if TYPE_CHECKING:
+    from pyrotask.callers import Caller
     from pyrotask.core.machine import Machine
     from pyrotask.journal import Journal
 
@@ -26,8 +27,10 @@ def status(origin: Origin, *, label: str = "", journal: Journal | None = None) -
     """What there is at one moment: tasks, processes, nodes, and why something waits."""
     del origin
     kept = journal_status(journal)
-    return Request(
-        lambda m, now, _: {
+
+    def read(m: Machine, now: Nanoseconds, _: Caller | None) -> dict[str, Any]:
+        explanations = explain(m, now)
+        return {
             "label": label,
             "lineage": m.state.lineage,
             "version": pyrotask.__version__,
@@ -41,9 +44,11 @@ def status(origin: Origin, *, label: str = "", journal: Journal | None = None) -
             "sessions": sessions_to_wire(sessions(m, limit=MOST_SESSIONS)),
             "sessions_open": len(m.state.sessions),
             "to_collect": to_collect(m),
-            "explanations": [explanation.sentence for explanation in explain(m, now)],
+            "explanations": [explanation.sentence for explanation in explanations],
+            "reasons": [explanation.reason.value for explanation in explanations],
         }
-    )
+
+    return Request(read)
 
 
 def journal_status(journal: Journal | None) -> dict[str, Any] | None:
