@@ -26,9 +26,9 @@ from pyrotask.client.mapping import Mapping
 from pyrotask.client.progress import total_of, with_progress
 from pyrotask.client.session import Answer, Session
 from pyrotask.config import Settings
-from pyrotask.core.model import Payload
+from pyrotask.core.model import CALL, MAP, Payload
 from pyrotask.errors import PayloadError, PyrotaskError
-from pyrotask.worker.functions import CALL, MAP, InitializerFailed, label_of, packed_set_up
+from pyrotask.worker.functions import InitializerFailed, label_of, packed_set_up
 
 Function = Callable[..., Any]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from pyrotask.core.deadlines import Due
-from pyrotask.core.model import PLAIN, SECOND, Kind, Nanoseconds, TaskNumber
+from pyrotask.core.model import CALL, MAP, PLAIN, SECOND, Kind, Nanoseconds, TaskNumber
 from pyrotask.core.state import schedule_of
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 OF_EXECUTORS = {
-    "pyrotask.call": ("1 call of an Executor waits", "calls of Executors wait"),
-    "pyrotask.map": ("1 chunk of an Executor's map waits", "chunks of Executors' maps wait"),
+    CALL: ("1 call of an Executor waits", "calls of Executors wait"),
+    MAP: ("1 chunk of an Executor's map waits", "chunks of Executors' maps wait"),
 }
-"""Our own tags, which say nothing to a person: who waits, one and several. See `worker.functions`."""
+"""Our own tags, which say nothing to a person: who waits, one and several."""
 
 
 MOST_LOOKED_AT = 1000

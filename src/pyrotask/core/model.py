@@ -39,6 +39,9 @@ PICKLE = "pickle"
 FORMATS = {PLAIN: PLAIN, PICKLE: PICKLE}
 """One object for each format: what was decoded brings one of its own with each value."""
 
+CALL, MAP = "pyrotask.call", "pyrotask.map"
+"""The tags of an Executor's calls, and of the chunks of its maps. Every worker has handlers for them."""
+
 
 class Payload(NamedTuple):
     """A value on its way: how it is encoded, and its bytes. The core never looks inside."""

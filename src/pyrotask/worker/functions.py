@@ -24,12 +24,9 @@ from typing import Any, NamedTuple
 
 from pyrotask import payload
 from pyrotask.config import Settings
-from pyrotask.core.model import Payload
+from pyrotask.core.model import CALL, MAP, Payload
 from pyrotask.errors import ConnectError, PayloadError, UnknownLabel
 from pyrotask.remote.bulk_proxy import BulkProxy
-
-CALL = "pyrotask.call"
-MAP = "pyrotask.map"
 
 MOST_FUNCTIONS = 1_000
 """How many a worker keeps: a notebook that runs for weeks defines them again and again."""
