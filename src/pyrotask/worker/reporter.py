@@ -100,6 +100,8 @@ class Reporter:
         self._inbox: queue.SimpleQueue[_Report | _Word] = queue.SimpleQueue()
         self._waking, self._wake = socket.socketpair()
         self._wake.setblocking(False)
+        self._is_asked_to_beat = False
+        """A beat is in the inbox: many children may need one at the same moment."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pyrotask-reporter", daemon=True)
 
@@ -131,7 +133,9 @@ class Reporter:
 
     def beat_soon(self) -> None:
         """Beat at once, and find the broker again if it is gone."""
-        self._put(_Word.BEAT)
+        if not self._is_asked_to_beat:
+            self._is_asked_to_beat = True
+            self._put(_Word.BEAT)
 
     def finish(self, timeout_s: float) -> None:
         """Send what is left, unregister the node, and end. Blocks for at most the timeout."""
@@ -175,6 +179,7 @@ class Reporter:
             if isinstance(report, _Report):
                 self._deliver(partial(self._send, report))
             else:
+                self._is_asked_to_beat = False  # before the beat: whoever asks during it wants another
                 self._beat_at = time.monotonic() + min(self._period_s / 2, LONGEST_BEAT_S)
                 self._deliver(self._beat)
 
