@@ -23,7 +23,15 @@ from pyrotask.errors import (
 from pyrotask.worker.supervisor import Supervisor
 from tests.cable import Cable
 from tests.waiting import until
-from tests.worker.nodes import PATIENCE_S, Broker, Node, Rendezvous, closing_all, wait_until_gone
+from tests.worker.nodes import (
+    PATIENCE_S,
+    TASKS,
+    Broker,
+    Node,
+    Rendezvous,
+    closing_all,
+    wait_until_gone,
+)
 
 # --- computing ------------------------------------------------------------------------------------
 
@@ -190,6 +198,24 @@ def test_a_moment_without_a_free_process_harms_no_child_that_works(
         assert node.wait_for("started").pid not in {idle, busy.pid}
         busy.let_go()
         assert broker.result() == busy.pid
+
+
+def test_of_many_children_the_first_work_before_the_last_are_started(
+    broker: Broker, tmp_path: Path, rendezvous: Rendezvous, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    module = tmp_path / "slow_to_import.py"
+    module.write_text(f"{TASKS}\ndo_meet({rendezvous.port})\n", encoding="utf-8")
+    with Node(broker.address, module, count=4) as node:
+        first, second = rendezvous.meet(), rendezvous.meet()
+        assert len(node.supervisor.children) == 2
+        first.let_go()
+        assert node.wait_for("registered").pid == first.pid
+        rendezvous.meet().let_go()
+        assert node.wait_for("registered").pid != second.pid
+        rendezvous.meet().let_go()
+        second.let_go()
+        assert second.pid in {node.wait_for("registered").pid for _ in range(2)}
 
 
 def refuse(*_: object, **__: object) -> None:

@@ -42,6 +42,11 @@ class Place:
         """Whether a child is to be started."""
         return self.child is None and time.monotonic() >= self.start_at
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether there is a child that has not got to work."""
+        return self.child is not None and not self.has_registered
+
     def started(self, child: Offspring) -> None:
         """A child runs here."""
         self.child, self.has_registered, self.refusals = child, False, 0

@@ -36,6 +36,9 @@ from pyrotask.worker.trays import Trays
 DRAIN_AGAIN_S = 0.25
 """How often children are told to drain: one that was just about to wait did not hear it."""
 
+STARTING_FOR_A_CORE = 2
+"""How many children may be starting at once, for each core: the first of hundreds shall soon be at work."""
+
 FAREWELL_S = 2.0
 """How long the last reports may take when everything has ended."""
 
@@ -80,6 +83,7 @@ class Supervisor:
         self._info = info or socket.gethostname()
         self._on_event = on_event or (lambda _event: None)
         self._places = [Place() for _ in range(number)]
+        self._most_starting = STARTING_FOR_A_CORE * (os.cpu_count() or 1)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._reporter: Reporter | None = None
         self._node: Number | None = None
@@ -196,11 +200,17 @@ class Supervisor:
                 self._inbox.get(timeout=self._seconds_to_next())()
 
     def _start_children(self) -> None:
-        if self._ending:
-            return
+        room = self._room_to_start()
         for place in self._places:
-            if place.is_due:
+            if room > 0 and place.is_due:
                 self._start_child(place)
+                room -= 1
+
+    def _room_to_start(self) -> int:
+        """How many more children may be started now, if they are due."""
+        if self._ending:
+            return 0
+        return self._most_starting - sum(place.is_starting for place in self._places)
 
     def _start_child(self, place: Place) -> None:
         try:
@@ -234,7 +244,8 @@ class Supervisor:
     def _seconds_to_next(self) -> float | None:
         """Until something is due that nobody will tell us of."""
         now = time.monotonic()
-        instants = [place.start_at for place in self._places if place.child is None and not self._ending]
+        has_room = self._room_to_start() > 0
+        instants = [place.start_at for place in self._places if place.child is None and has_room]
         if self._end_at is not None:
             instants += [self._end_at, self._drain_again_at]
         if self._trays.look_at is not None:
