@@ -1,4 +1,4 @@
-"""A lone submit is sent by the thread that submits it; what goes wrong there, the sender puts right."""
+"""A lone submit is sent by the thread that submits it; what goes wrong there, the collector puts right."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -20,10 +21,13 @@ from pyrotask import Session
 from pyrotask.arena import Segment
 from pyrotask.client.bell import Bell
 from pyrotask.client.future import TaskFuture
+from pyrotask.client.ledger import Settled
+from pyrotask.client.link import Link
 from pyrotask.client.state import MOST_DIRECT_BYTES, State
 from pyrotask.config import Settings
 from pyrotask.core.model import Payload
 from pyrotask.errors import ConnectError, KeyConflict
+from pyrotask.remote import bulk, versions
 from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.lean import LeanConnection
 from pyrotask.remote.server import Server
@@ -36,12 +40,15 @@ from tests.waiting import until
 
 @pytest.fixture
 def state() -> Iterator[State]:
-    """Of a session whose sender waits for work."""
+    """Of a session whose sender and collector wait for work."""
     state = State(Settings())
-    state.bell.open()
+    for bell in (state.bell, state.wanted):
+        bell.open()
     assert state.next_work(10, 1000) is None
+    assert state.next_ask(tells=False, takes_lone=True) is None
     yield state
-    state.bell.close()
+    for bell in (state.bell, state.wanted):
+        bell.close()
 
 
 @pytest.fixture
@@ -59,18 +66,46 @@ def test_a_lone_submit_is_sent_by_who_submits_it(state: State, sent: list[tuple[
     assert state.pending() == [future]
 
 
-def test_what_is_submitted_before_its_reply_waits_for_the_sender(
+def test_what_is_submitted_before_the_reply_is_sent_when_the_lone_one_is_taken_on(
     state: State, sent: list[tuple[TaskFuture, int]]
 ) -> None:
-    state.add(TaskFuture("sqrt"))
+    lone = state.add(TaskFuture("sqrt"))
     others = [state.add(TaskFuture("sqrt")) for _ in range(3)]
 
     assert len(sent) == 1
+    hurry = state.next_work(10, 1000)
+    assert hurry is not None
+    assert (hurry.hurried, hurry.submits) == (lone, [])
     assert state.next_work(10, 1000) is None
-    state.sent()
+    state.lone_numbered(lone, 0)
     work = state.next_work(10, 1000)
     assert work is not None
     assert work.submits == others
+
+
+def test_who_waits_until_all_is_sent_does_not_wait_for_an_answer(
+    state: State, sent: list[tuple[TaskFuture, int]]
+) -> None:
+    lone = state.add(TaskFuture("sqrt"))
+    assert state.next_work(10, 1000) is None
+    assert not state.wait_until_sent(0)
+
+    hurry = state.next_work(10, 1000)
+    assert hurry is not None
+    assert hurry.hurried is lone
+    state.lone_numbered(lone, 0)
+    assert state.wait_until_sent(0)
+
+
+def test_while_the_collector_asks_nothing_goes_past_it(
+    state: State, sent: list[tuple[TaskFuture, int]]
+) -> None:
+    state.add(TaskFuture("sqrt"))
+    list(state.lone_answered([0], [], 0))
+    assert state.next_ask(tells=False, takes_lone=True) is not None
+    state.add(TaskFuture("sqrt"))
+
+    assert len(sent) == 1
 
 
 def test_while_the_sender_is_at_work_nothing_goes_past_it(
@@ -89,6 +124,7 @@ def test_what_is_large_or_needs_others_goes_by_the_sender(
     assert state.next_work(10, 1000) is not None
     state.sent()
     assert state.next_work(10, 1000) is None
+    assert state.next_ask(tells=False, takes_lone=True) is None
     needs = TaskFuture("sqrt")
     needs.inputs = (1,)
     state.add(needs)
@@ -96,7 +132,7 @@ def test_what_is_large_or_needs_others_goes_by_the_sender(
     assert not sent
 
 
-def test_a_ctrl_c_while_it_is_sent_wakes_the_sender(state: State) -> None:
+def test_a_ctrl_c_while_it_is_sent_wakes_the_collector(state: State) -> None:
     def interrupted(_future: TaskFuture) -> None:
         raise KeyboardInterrupt
 
@@ -104,8 +140,8 @@ def test_a_ctrl_c_while_it_is_sent_wakes_the_sender(state: State) -> None:
     with pytest.raises(KeyboardInterrupt):
         state.add(future := TaskFuture("sqrt"))
 
-    state.bell.wait(-1, PATIENCE_S)
-    assert state.direct is future
+    state.wanted.wait(-1, PATIENCE_S)
+    assert state.lone is future
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------
@@ -131,7 +167,8 @@ def noting(server: Server) -> Iterator[Noting]:
 
 def wait_until_idle(session: Session) -> None:
     """Until the next submit goes directly."""
-    until(lambda: session._state._is_idle)
+    state = session._state
+    until(lambda: state._is_idle and state._is_listening and state._takes_lone)
 
 
 @pytest.mark.parametrize("trouble", [ConnectError, TypeError, KeyboardInterrupt])
@@ -142,14 +179,14 @@ def test_trouble_in_the_submitting_thread_is_put_right_and_the_task_is_done_once
     with Session(server.address) as session:
         assert session.submit("note", 0).result(PATIENCE_S) == 0
         wait_until_idle(session)
-        begin = session._link.begin
+        begin = session._collecting.begin
 
         def in_trouble(method: str, *args: object) -> None:
             if when == "after":
                 begin(method, *args)
             raise trouble("now")
 
-        monkeypatch.setattr(session._link, "begin", in_trouble)
+        monkeypatch.setattr(session._collecting, "begin", in_trouble)
         if trouble is KeyboardInterrupt:
             with pytest.raises(KeyboardInterrupt):
                 session.submit("note", 1)
@@ -188,12 +225,14 @@ def test_a_submit_after_a_break_that_nobody_has_noticed_arrives(server: Server, 
 def test_a_call_that_gets_lost_without_a_word_is_repeated(
     server: Server, noting: Noting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyrotask.client.sender.LOOK_S", 0.05)
-    monkeypatch.setattr("pyrotask.client.sender.CALL_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("pyrotask.client.collector.LOOK_S", 0.05)
+    monkeypatch.setattr("pyrotask.client.lone.CALL_TIMEOUT_S", 0.1)
     with Session(server.address) as session:
         session.submit("note", 0).result(PATIENCE_S)
         wait_until_idle(session)
-        monkeypatch.setattr(session._link, "begin", lambda *_call: None)  # as if a network had swallowed it
+        monkeypatch.setattr(
+            session._collecting, "begin", lambda *_call: None
+        )  # as if a network had swallowed it
         assert session.submit("note", 1).result(PATIENCE_S) == 1
     assert noting.runs[1] == 1
 
@@ -207,17 +246,83 @@ def test_what_the_broker_refuses_is_the_futures_error(session: Session, noting: 
     assert session.submit("note", 1).result(PATIENCE_S) == 1
 
 
-def test_a_full_broker_delays_a_lone_submit() -> None:
+def test_tasks_run_in_the_order_in_which_they_were_submitted(server: Server, session: Session) -> None:
+    with HandWorker(server.address) as worker:
+        for number in range(30):
+            if number:
+                wait_until_idle(session)
+            futures = [session.submit("a", number, place) for place in range(3)]
+            tasks = [task for _ in futures for task in worker.take(1)]
+            for task in tasks:
+                worker.answer(task, task[0])
+            assert [future.result(PATIENCE_S) for future in futures] == [task[0] for task in tasks]
+
+
+def test_a_task_that_takes_long_has_its_number_soon(server: Server, session: Session) -> None:
+    with HandWorker(server.address) as worker:
+        warm_up = session.submit("a")
+        worker.answer(worker.take(1)[0], None)
+        warm_up.result(PATIENCE_S)
+        wait_until_idle(session)
+        future = session.submit("a")
+        until(lambda: future.task is not None)
+        worker.answer(worker.take(1)[0], 5)
+        assert future.result(PATIENCE_S) == 5
+
+
+def test_what_was_answered_is_taken_over_when_nothing_follows(
+    server: Server, session: Session, noting: Noting
+) -> None:
+    session.submit("note", 0).result(PATIENCE_S)
+    wait_until_idle(session)
+    session.submit("note", 1).result(PATIENCE_S)
+
+    with BulkProxy(server.address) as looking:
+        until(lambda: looking.call("sessions")[0]["handed_out"] == 0)
+
+
+def test_a_broker_of_the_version_before_is_not_asked_what_it_does_not_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(versions, "WIRES", versions.WireRange(1, 1))
+    monkeypatch.delitem(bulk.CALLS, "submit_and_collect")
+    with serving() as server, Noting(server.address) as noting, Session(server.address) as session:
+        for number in range(3):
+            assert session.submit("note", number).result(PATIENCE_S) == number
+    assert noting.runs == dict.fromkeys(range(3), 1)
+
+
+def test_a_broker_that_comes_back_in_the_version_before_gets_the_lone_submit_all_the_same(
+    server: Server, session: Session, noting: Noting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.submit("note", 0).result(PATIENCE_S)
+    wait_until_idle(session)
+    assert server._hub is not None
+    monkeypatch.setattr(versions, "WIRES", versions.WireRange(1, 1))
+    monkeypatch.delitem(server._hub.services[bulk.OBJECT_ID].calls, "submit_and_collect")
+    assert isinstance(session._collecting, Link)
+    session._collecting._proxy.interrupt()
+    assert session.submit("note", 1).result(PATIENCE_S) == 1
+    assert noting.runs == {0: 1, 1: 1}
+
+
+def test_a_full_broker_delays_a_lone_submit(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         serving(Settings(max_waiting=1)) as server,
+        Session(server.address) as other,
         Session(server.address) as session,
         HandWorker(server.address) as worker,
     ):
         first = session.submit("a")
-        assert session.flush(PATIENCE_S)
+        worker.answer(worker.take(1)[0], 0)
+        assert first.result(PATIENCE_S) == 0
         wait_until_idle(session)
-        second = session.submit("b")
-        for future in (first, second):
+        second = other.submit("b")
+        assert other.flush(PATIENCE_S)
+        waits_for_room = told_when_it_waits_for_room(session, monkeypatch)
+        third = session.submit("c")
+        assert waits_for_room.wait(PATIENCE_S)
+        for future in (second, third):
             (task,) = worker.take(1)
             worker.answer(task, task[1])
             assert future.result(PATIENCE_S) == task[1]
@@ -276,21 +381,21 @@ def test_a_thread_that_comes_too_late_sends_nothing(
     wait_until_idle(session)
     state, send = session._state, session._state.send_directly
     assert send is not None
-    sent = state.sent
+    answered = state.lone_answered
 
     def late(future: TaskFuture) -> None:
-        """It was held up until the sender has seen to its task, at the last moment that matters."""
+        """It was held up until the collector has seen to its task, at the last moment that matters."""
 
-        def just_before() -> None:
+        def just_before(*reply: Any) -> Iterator[Settled]:
             send(future)
-            sent()
+            return answered(*reply)
 
-        monkeypatch.setattr(state, "sent", just_before)
-        state.bell.ring()
+        monkeypatch.setattr(state, "lone_answered", just_before)
+        state.wanted.ring()
 
     monkeypatch.setattr(state, "send_directly", late)
     assert session.submit("note", 1).result(PATIENCE_S) == 1
-    until(lambda: state.direct is None)
+    until(lambda: state.lone is None)
     monkeypatch.undo()
     assert session.submit("note", 2).result(PATIENCE_S) == 2
     assert noting.runs == {0: 1, 1: 1, 2: 1}
@@ -310,7 +415,7 @@ def test_a_thread_that_is_late_for_the_end_of_the_session_sends_nothing(
         session.close()
 
     monkeypatch.setattr(session._state, "send_directly", late)
-    monkeypatch.setattr(session._link, "begin", lambda method, *_: begun.append(method))
+    monkeypatch.setattr(session._collecting, "begin", lambda method, *_: begun.append(method))
     session.submit("note", 1)
 
     assert not begun

@@ -372,7 +372,7 @@ def test_a_session_whose_clock_is_behind_is_taken_up_all_the_same(
         first.close()
     hours_ago_ns = 0
     monkeypatch.setattr(
-        "pyrotask.client.sender.time.time_ns", lambda: 1_600_000_000_000_000_000 - hours_ago_ns
+        "pyrotask.client.numbers.time.time_ns", lambda: 1_600_000_000_000_000_000 - hours_ago_ns
     )
     monkeypatch.setattr("pyrotask.client.sender.AHEAD_S", (1.0, 1e9))
     with Session(server.address, "campaign") as second:

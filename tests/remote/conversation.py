@@ -115,6 +115,8 @@ NEWS: Mapping[int, Sequence[Said]] = {
         ("supervisor", "give_back", [0, [[6, 1], [7, 1]]]),
         ("client", "tasks", [{"keys": ["a"]}]),
         ("worker", "exchange", [0, [], None, 0, 0, [["sqrt", 3, 0.25]]]),
+        ("client", "submit_and_collect", [1, 7, 6, [["exp", VALUE]], 3, 3, 10, 0]),
+        ("client", "submit_and_collect", [1, 7, 6, [["exp", VALUE]], 3, 3, 10, 0.001]),
     ],
 }
 """What each version after the first has added."""

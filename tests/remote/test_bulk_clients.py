@@ -246,6 +246,88 @@ def test_a_delivery_that_never_was_is_refused(client: Client, session: int) -> N
         collect(client, session, taken_over=3)
 
 
+# --- both in one call -------------------------------------------------------------------------------
+
+
+def submit_and_collect(client: Client, session: int, sequence: int = 1, timeout_s: float = 30) -> Any:
+    call = session, sequence, sequence - 1, [["a", VALUE]], 0, 0, 10, timeout_s
+    return client.call("submit_and_collect", *call)
+
+
+def test_a_lone_submit_gets_its_number_and_its_answer_by_one_reply(
+    client: Client, session: int, worker: Worker
+) -> None:
+    waiting = submit_and_collect(client, session)
+    worker.succeed()
+
+    assert waiting.reply == {"tasks": [0], "deliveries": [[1, 0, "a", ["value", OTHER_VALUE]]]}
+
+
+def test_a_lone_submit_gets_its_number_when_no_answer_comes_in_time(
+    client: Client, engine: Engine, session: int, clock: ManualClock
+) -> None:
+    waiting = submit_and_collect(client, session)
+    clock.advance(30)
+    engine.tick()
+
+    assert waiting.reply == {"tasks": [0], "deliveries": []}
+
+
+def test_a_repeated_lone_submit_is_done_once_and_its_answer_comes_again(
+    client: Client, session: int, worker: Worker
+) -> None:
+    first = submit_and_collect(client, session)
+    worker.succeed()
+    again = submit_and_collect(client, session)
+
+    assert again == first.reply
+    assert worker.take() == []
+
+
+def test_a_lone_submit_and_a_submit_of_its_number_are_one_call(
+    client: Client, engine: Engine, session: int, worker: Worker
+) -> None:
+    submit_and_collect(client, session)
+
+    assert submit(Client(engine), session) == [0]
+    assert len(worker.take()) == 1
+
+
+def test_what_was_taken_on_is_no_error_when_another_connection_collects(
+    client: Client, engine: Engine, session: int
+) -> None:
+    newer = Client(engine)
+    waiting = submit_and_collect(client, session, 1)
+    newer.call("collect", session, 0, 10, 30)
+
+    assert waiting.reply == {"tasks": [0], "deliveries": []}
+    assert submit_and_collect(client, session, 2) == {"tasks": [1], "deliveries": []}
+
+
+def test_what_was_taken_on_is_no_error_when_the_end_comes(
+    client: Client, engine: Engine, session: int
+) -> None:
+    waiting = submit_and_collect(client, session)
+    Client(engine).call("terminate")
+
+    assert waiting.reply == {"tasks": [0], "deliveries": []}
+
+
+def test_what_was_taken_on_is_no_error_when_a_delivery_never_was(client: Client, session: int) -> None:
+    call = session, 1, 0, [["a", VALUE]], 9, 9, 10, 30
+
+    assert client.call("submit_and_collect", *call) == {"tasks": [0], "deliveries": []}
+
+
+def test_a_lone_submit_that_is_refused_takes_nothing_on(client: Client, session: int) -> None:
+    client.call("terminate")
+    with pytest.raises(TaskManagerTermination):
+        submit_and_collect(client, session)
+
+    assert client.call("status")["to_collect"] == 0
+    assert client.call("tasks", {"session": session})["tasks"] == []
+
+
 # --- looking, and interventions -------------------------------------------------------------------
 
 

@@ -1,13 +1,15 @@
 """The thread that waits for answers, gives them to the futures, and says what was taken over.
 
-It asks for as long as somebody waits, in long polls; else it sleeps. What it got is acknowledged with
-the next call: until then it comes again after a broken connection.
+It asks for as long as somebody waits, in long polls; else it sleeps, and its connection is there for a
+task that comes then (`client.lone`). What it got is acknowledged with the next call: until then it comes
+again after a broken connection.
 """
 
 from __future__ import annotations
 
 import logging
 import shlex
+import time
 from typing import TYPE_CHECKING
 
 from pyrotask.client.ledger import deliveries_of, settle
@@ -16,6 +18,7 @@ from pyrotask.core.explain import Reason
 
 if TYPE_CHECKING:
     from pyrotask.client.link import Link
+    from pyrotask.client.lone import Lone
     from pyrotask.client.near import NearLink
     from pyrotask.client.state import Ask, State
 
@@ -25,7 +28,14 @@ POLL_S = 60.0
 """How long one request for answers stays with the broker: the most that it allows."""
 
 LINGER_S = 1.0
-"""How long it asks on when nobody waits: whoever submits one task after the other has it asking already."""
+"""How long it asks on when nobody waits: whoever submits one task after the other has it asking already.
+Not where tasks that come alone wait for their answers by themselves."""
+
+QUIET_S = 0.05
+"""How long nothing happens before it says what was taken over, if there is no other call to say it with."""
+
+LOOK_S = 10.0
+"""How long it sleeps at most."""
 
 SHORTEST_S = 0.001
 
@@ -41,10 +51,11 @@ UNFINISHED = ["scheduled", "waiting", "running"]
 class Collector:
     """Collects until the state says that all is over. `run` is the thread."""
 
-    def __init__(self, state: State, link: Link | NearLink, session: int) -> None:
+    def __init__(self, state: State, link: Link | NearLink, session: int, lone: Lone) -> None:
         self._state = state
         self._link = link
         self._session = session
+        self._lone = lone
         self._explained = False
         """Since the last answer it was said why it waits."""
         self._last_words: frozenset[str] = frozenset()
@@ -52,19 +63,44 @@ class Collector:
     def run(self) -> None:
         """Collect, until the state says that all is over."""
         try:
-            while (ask := self._state.next_ask()) is not None:
-                if ask.for_futures:
-                    self._wait_for_answers(ask)
-                elif ask.for_readers:
-                    self._collect_for_readers(ask)
+            self._state.wanted.open()
+            is_quiet = False
+            while self._state.error is None:
+                tells = is_quiet or not self._lone.is_possible
+                ask = self._state.next_ask(tells=tells, takes_lone=self._lone.prepare())
+                if ask is None:
+                    is_quiet = self._listen()
                 else:
-                    self._collect(ask, AT_ONCE, LINGER_S)
+                    self._lone.rest()
+                    self._do(ask)
         except Stopped:
             pass
         except BaseException as error:  # noqa: BLE001 - the thread's outermost frame: all who wait are told
             self._state.fail(error)
         finally:
+            self._lone.end()
             self._link.close()
+
+    def _listen(self) -> bool:
+        """Wait until somebody wants something; a lone task that comes meanwhile is seen through.
+
+        Returns whether nothing has happened for a while.
+        """
+        patience_s = QUIET_S if self._state.has_to_tell else LOOK_S
+        before = time.monotonic()
+        has_come = self._state.wanted.wait(self._link.fileno(), patience_s)
+        is_quiet = time.monotonic() - before >= patience_s
+        return not self._lone.see_through(has_come=has_come) and is_quiet
+
+    def _do(self, ask: Ask) -> None:
+        if ask.for_futures:
+            self._wait_for_answers(ask)
+        elif ask.for_readers:
+            self._collect_for_readers(ask)
+        elif self._lone.is_possible:
+            self._collect(ask, 0, 0.0)
+        else:
+            self._collect(ask, AT_ONCE, LINGER_S)
 
     def _wait_for_answers(self, ask: Ask) -> None:
         left_s = self._state.settings.explain_after_s - ask.waited_s

@@ -84,6 +84,11 @@ class Link:
             self._come_back(breaks)
 
     @property
+    def wire(self) -> int:
+        """The version of the protocol that is spoken, once it was connected."""
+        return self._proxy.wire
+
+    @property
     def is_ready(self) -> bool:
         """Whether `begin` merely sends: there is a connection, and nothing has to be said over it before."""
         return self._proxy.is_ready

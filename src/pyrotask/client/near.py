@@ -16,6 +16,7 @@ from pyrotask.errors import BrokerBroken
 from pyrotask.journal import Ticket
 from pyrotask.reference import Origin
 from pyrotask.remote import bulk
+from pyrotask.remote.versions import WIRES
 
 if TYPE_CHECKING:
     from pyrotask.broker import Broker
@@ -46,6 +47,11 @@ class NearLink:
         if not (request.blocks and request.timeout is None):
             return self._broker.call(lambda m, now: request.command(m, now, None), request.present)
         return request.present(self._wait_for(request))
+
+    @property
+    def wire(self) -> int:
+        """Nothing is to be saved here by fewer calls: only the oldest ones are needed."""
+        return WIRES.oldest
 
     @property
     def is_ready(self) -> bool:

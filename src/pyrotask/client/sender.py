@@ -3,18 +3,13 @@
 So a loop of a million submits becomes some hundred messages. There is one call at a time, and each is a
 numbered one: whatever happens to the connection, or to the broker, it is done once.
 
-A lone task is sent by the thread that submits it, while this one has nothing to do; the reply is this one's
-business, and so is all trouble: it repeats the call under its number.
+A task that comes while nothing else goes on is sent by the thread that submits it: see `client.lone`.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
-import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +24,13 @@ from pyrotask.errors import (
     TaskManagerTermination,
     UnknownSession,
 )
-from pyrotask.remote.bulk_proxy import CALL_TIMEOUT_S
 
 if TYPE_CHECKING:
     from pyrotask.client.future import TaskFuture
     from pyrotask.client.link import Link
+    from pyrotask.client.lone import Lone
     from pyrotask.client.near import NearLink
+    from pyrotask.client.numbers import Number, Numbers
     from pyrotask.client.state import State
     from pyrotask.core.model import Payload
 
@@ -54,43 +50,21 @@ FULL_PAUSE_S, LONGEST_FULL_PAUSE_S = 0.05, 2.0
 """Between two tries when the broker has no room."""
 
 LOOK_S = 10.0
-"""How often the thread looks for a reply that does not come."""
+"""How long the thread sleeps at most."""
 
 AHEAD_S = (1.0, 60.0, 3600.0, 86400.0)
 """How far our clock may be behind that of the machine where the session was used before."""
 
 
-Number = tuple[int, int, int]
-"""The session, the number of a call in it, and the low water mark that goes with it."""
-
-
-@dataclass(slots=True)
-class _Direct:
-    """What became of a submit that another thread sends."""
-
-    number: Number | None = None
-    """Its number, once it has one: from then on it must have no other."""
-    sent_at: float = 0.0
-    is_sent: bool = False
-    is_taken_over: bool = False
-    """That thread was too late."""
-
-
 class Sender:
-    """Sends until it is told to end. `run` is the thread; `send` is for others."""
+    """Sends until it is told to end. `run` is the thread."""
 
-    def __init__(self, state: State, link: Link | NearLink, session: int) -> None:
+    def __init__(self, state: State, link: Link | NearLink, numbers: Numbers, lone: Lone) -> None:
         self._state = state
         self._link = link
-        self._session = session
-        # Whoever takes a session up again must use numbers that were not used before, also not in
-        # a message that is still on its way.
-        self._sequence = time.time_ns() // 1000 * 1000 + secrets.randbelow(1000)
-        self._low_water = self._sequence
+        self._numbers = numbers
+        self._lone = lone
         self._ahead_s = list(AHEAD_S)
-        self._line = threading.Lock()
-        """Held by who sends a submit directly, and by the thread when it looks at what became of it."""
-        self._direct = _Direct()
 
     def run(self) -> None:
         """Send whatever there is, until the state says that all is over."""
@@ -99,8 +73,11 @@ class Sender:
             while not self._state.is_over:
                 work = self._state.next_work(MOST_TASKS, MOST_BYTES)
                 if work is None:
-                    self._wait()
+                    if self._state.bell.wait(self._link.fileno(), LOOK_S):
+                        self._link.close()  # nobody has asked for anything: it is the end of the connection
                     continue
+                if work.hurried is not None:
+                    self._hurry(work.hurried)
                 if work.values:
                     self._store(work.values)
                 if work.cancels:
@@ -115,52 +92,6 @@ class Sender:
             pass
         except BaseException as error:  # noqa: BLE001 - the thread's outermost frame: all who wait are told
             self._state.fail(error)
-        finally:
-            with self._line:  # who closes the session speaks for itself: a thread that is late must not
-                self._direct.is_taken_over = True
-
-    # --- directly -----------------------------------------------------------------------------
-
-    def send(self, future: TaskFuture) -> None:
-        """Send a submit, in the thread that submits. If that does not succeed, `run` does it.
-
-        Does not wait for the reply. Raises nothing but what a signal handler raises.
-        """
-        with self._line:
-            if self._direct.is_taken_over or self._state.direct is not future:
-                return
-            if not self._link.is_ready:
-                self._state.bell.ring()
-                return
-            number = self._next_number()
-            self._direct = direct = _Direct(number, time.monotonic())
-            try:
-                self._link.begin("submit", *number, [future.item])
-            except Exception:  # noqa: BLE001 - whatever it is, the thread comes to it
-                self._state.bell.ring()
-            else:
-                direct.is_sent = True
-
-    def _wait(self) -> None:
-        """Until there is something to do; what was sent directly is seen through."""
-        has_come = self._state.bell.wait(self._link.fileno(), LOOK_S)
-        with self._line:
-            if self._state.error is not None:
-                return
-            future, direct = self._state.direct, self._direct
-            if future is None:
-                if has_come:  # nobody has asked for anything: it is the end of the connection
-                    self._link.close()
-                return
-            if direct.is_sent and not has_come and time.monotonic() < direct.sent_at + CALL_TIMEOUT_S:
-                return
-            if not (direct.is_sent and has_come):
-                direct.is_taken_over = True
-                if direct.number is not None:  # it may have been sent, or a part of it
-                    self._link.close()
-        self._submit_ready([future], direct.number)
-        self._state.sent()
-        self._direct = _Direct()  # only now: else that thread, if it is late, would send it once more
 
     # --- values -------------------------------------------------------------------------------
 
@@ -178,15 +109,29 @@ class Sender:
         if ready:
             self._submit_ready(ready)
 
-    def _submit_ready(self, futures: Sequence[TaskFuture], begun: Number | None = None) -> None:
+    def _hurry(self, lone: TaskFuture) -> None:
+        """Find out a lone one's number, by repeating its call, before the reply to that comes."""
+        number = self._lone.number_of(lone)
+        if number is None:
+            return
         try:
-            self._submit_if_there_is_room(futures, begun)
+            (task,) = self._link.call("submit", *number, [lone.item])
+        except (Refused, TaskManagerTermination, TypeError, ValueError) as error:
+            if isinstance(error, UnknownSession):
+                raise
+            log.debug("%r: %s", lone, error)  # so will it be told itself
+        else:
+            self._state.lone_numbered(lone, task)
+
+    def _submit_ready(self, futures: Sequence[TaskFuture]) -> None:
+        try:
+            self._submit_if_there_is_room(futures)
         except QueueFull as error:
             self._wait_for_room(futures, error)
 
-    def _submit_if_there_is_room(self, futures: Sequence[TaskFuture], begun: Number | None = None) -> None:
+    def _submit_if_there_is_room(self, futures: Sequence[TaskFuture]) -> None:
         try:
-            numbers = self._take_on(futures, begun)
+            numbers = self._take_on(futures)
         except (UnknownSession, QueueFull):
             raise
         except TaskManagerTermination as error:
@@ -201,14 +146,9 @@ class Sender:
             for future, delivery in self._state.numbered(futures, numbers):
                 settle(future, delivery)
 
-    def _take_on(self, futures: Sequence[TaskFuture], begun: Number | None = None) -> list[int]:
+    def _take_on(self, futures: Sequence[TaskFuture]) -> list[int]:
         items = [future.item for future in futures]
-
-        def submit(number: Number) -> Any:
-            call = self._link.end if number is begun else self._link.call
-            return call("submit", *number, items)
-
-        return list(self._numbered(submit, begun))
+        return list(self._numbered(lambda number: self._link.call("submit", *number, items)))
 
     def _submit_halves(self, futures: Sequence[TaskFuture]) -> None:
         middle = len(futures) // 2
@@ -283,26 +223,21 @@ class Sender:
 
     # --- numbered calls ---------------------------------------------------------------------------
 
-    def _next_number(self) -> Number:
-        self._sequence += 1
-        return self._session, self._sequence, self._low_water
-
-    def _numbered(self, call: Callable[[Number], Any], begun: Number | None = None) -> Any:
-        """Do the call under the next number, or that one. Only when it is answered the next one is done."""
+    def _numbered(self, call: Callable[[Number], Any]) -> Any:
+        """Do the call under the next number. Only when it is answered the next one is done."""
         while True:
-            number, begun = begun or self._next_number(), None
+            number = self._numbers.draw()
             try:
                 reply = call(number)
             except Refused as error:
                 # Also a refusal is a reply. This one may mean that the number is not a new one.
+                self._numbers.done(number)
                 if type(error) is not Refused or not self._ahead_s:
-                    self._low_water = self._sequence
                     raise
-                self._sequence += round(self._ahead_s.pop(0) * 1e9)
-                self._low_water = self._sequence
+                self._numbers.skip(self._ahead_s.pop(0))
             else:
+                self._numbers.done(number)
                 self._ahead_s = []
-                self._low_water = self._sequence
                 return reply
 
 

@@ -20,8 +20,10 @@ from pyrotask.client.future import TaskFuture
 from pyrotask.client.identity import check_repeatable
 from pyrotask.client.ledger import Delivery
 from pyrotask.client.link import Link
+from pyrotask.client.lone import Lone
 from pyrotask.client.looking import Looking
 from pyrotask.client.near import NearLink
+from pyrotask.client.numbers import Numbers
 from pyrotask.client.outcomes import decoded
 from pyrotask.client.sender import Sender
 from pyrotask.client.state import State
@@ -388,12 +390,13 @@ class Session:
         with self._starting:
             if self._threads or self._is_closed:
                 return
-            sender = Sender(self._state, self._link, self._session)
+            numbers = Numbers(self._session)
+            lone = Lone(self._state, self._collecting, numbers)
             if self._broker is None:
-                self._state.send_directly = sender.send
+                self._state.send_directly = lone.send
             jobs = (
-                ("pyrotask-sender", sender),
-                ("pyrotask-collector", Collector(self._state, self._collecting, self._session)),
+                ("pyrotask-sender", Sender(self._state, self._link, numbers, lone)),
+                ("pyrotask-collector", Collector(self._state, self._collecting, self._session, lone)),
             )
             self._threads = [threading.Thread(target=job.run, name=name, daemon=True) for name, job in jobs]
             for thread in self._threads:
@@ -419,6 +422,7 @@ class Session:
         self._collecting.close()
         self._looking.close()
         self._state.bell.close()
+        self._state.wanted.close()
         self._arena.serve(None)  # its memory goes with the last that is in it
 
     def _leave_at_exit(self) -> None:

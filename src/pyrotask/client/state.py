@@ -52,6 +52,8 @@ class Ask(NamedTuple):
 class Work(NamedTuple):
     """What the sender is to do next, in this order."""
 
+    hurried: TaskFuture | None
+    """A lone one whose number is to be found out."""
     values: dict[str, Payload]
     """To be stored, by label."""
     cancels: list[TaskFuture]
@@ -76,10 +78,10 @@ class State:
         self.bell = Bell()
         """The sender waits here for something to send."""
         self.send_directly: Callable[[TaskFuture], None] | None = None
-        """Sends one in the thread that submits it. None: that cannot be."""
+        """Sends a lone one in the thread that submits it. None: that cannot be."""
         self._room = threading.Condition(self._lock)
         """Those who submit wait here while too much is unsent."""
-        self._wanted = threading.Condition(self._lock)
+        self.wanted = Bell()
         """The collector waits here until somebody wants an answer."""
         self._changed = threading.Condition(self._lock)
         """Who waits for the end of something: see `wait_until_sent`, `wait_until_quiet`, `read`."""
@@ -92,11 +94,19 @@ class State:
         self._withdraws = False
         """What has not begun is to be cancelled."""
         self._is_sending = False
-        """The sender is at work, or something was sent directly, and its reply is still to come."""
+        """The sender is at work."""
         self._is_idle = False
-        """The sender waits for the bell."""
-        self.direct: TaskFuture | None = None
-        """What is sent directly, until its reply is there."""
+        """The sender waits for its bell."""
+        self._is_listening = False
+        """The collector waits for its bell, and nobody has rung."""
+        self._takes_lone = False
+        """And it is ready for a lone one."""
+        self.lone: TaskFuture | None = None
+        """What goes by `client.lone`, until it is over."""
+        self._is_hurried = False
+        """Somebody cannot wait until it has its number."""
+        self._has_hurried = False
+        """The sender has tried what it can."""
         self._keyed: dict[str, _Keyed] = {}
         """Those that wait for an answer, by key: a key has one future at a time."""
         self._unsettled = 0
@@ -150,12 +160,14 @@ class State:
                     self._unsent.append(future)
                     self._wake_sender()
                 else:
-                    self.direct = future
-                    self._begin_to_send([future])
+                    self._is_listening = self._is_hurried = self._has_hurried = False
+                    self.lone = future
+                    self._waiting_since = time.monotonic()
             if send is not None:
                 send(future)
         except BaseException:  # Ctrl-C, say, in the middle of it
-            self.bell.ring()  # the sender sees it through
+            self.bell.ring()  # the sender or the collector sees it through
+            self.wanted.ring()
             raise
         return future
 
@@ -174,7 +186,7 @@ class State:
     def pending(self) -> list[TaskFuture]:
         """All that have no answer yet."""
         with self._lock:
-            return [*self._unsent, *self._in_flight, *self._ledger.waiting.values()]
+            return [*self._lone(), *self._unsent, *self._in_flight, *self._ledger.waiting.values()]
 
     def withdraw(self) -> None:
         """Have all cancelled that have not begun."""
@@ -189,7 +201,7 @@ class State:
         """It was cancelled just now."""
         with self._lock:
             self._drop_key(future)
-            if future.task is not None:
+            if future.task is not None and future is not self.lone:
                 self._to_cancel.append(future)
                 self._wake_sender()
 
@@ -202,10 +214,10 @@ class State:
     def wait_until_sent(self, timeout_s: float | None) -> bool:
         """Whether all was sent that has been added."""
         with self._lock:
-            return self._changed.wait_for(
-                lambda: self._error is not None or not (self._has_work() or self._is_sending),
-                timeout_s,
-            )
+            if self._is_lone_without_number():
+                self._is_hurried = True
+                self._wake_sender()
+            return self._changed.wait_for(lambda: self._error is not None or self._is_all_sent(), timeout_s)
 
     def wait_until_quiet(self, timeout_s: float | None) -> bool:
         """Whether all futures have their answers."""
@@ -224,7 +236,7 @@ class State:
             self._ledger.taken_by_readers()
             self._readers += 1
             self._is_drained = False
-            self._wanted.notify()
+            self._want()
             try:
                 while (delivery := self._ledger.read()) is None:
                     self._check()
@@ -249,8 +261,15 @@ class State:
         """What there is to send, and then `sent` must follow; None: nothing now, so wait for the bell."""
         with self._lock:
             self._own_threads.add(threading.get_ident())
-            if self.direct is not None or self._error is not None or not self._has_work():
-                self._is_idle = self.direct is None
+            if self._is_lone_without_number() and self._error is None:
+                # It comes first: tasks are taken on in the order in which they were submitted.
+                if not self._has_hurried and (self._is_hurried or self._has_work()):
+                    self._has_hurried = True
+                    return Work(self.lone, {}, [], [], [])
+                self._is_idle = True
+                return None
+            if self._error is not None or not self._has_work():
+                self._is_idle = True
                 return None
             cancels, self._to_cancel = self._to_cancel, []
             values, self._to_store = self._to_store, {}
@@ -258,13 +277,13 @@ class State:
             self._withdraws = False
             self._begin_to_send(futures := self._next_batch(most_tasks, most_bytes))
             self._room.notify_all()
-        return Work(values, cancels, to_withdraw, futures)
+        return Work(None, values, cancels, to_withdraw, futures)
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is to be sent any more."""
         with self._lock:
-            is_done = self._is_closing and self.direct is None and not self._has_work()
+            is_done = self._is_closing and self.lone is None and not self._has_work()
             return is_done or self._error is not None
 
     def numbered(self, futures: Sequence[TaskFuture], numbers: Sequence[int]) -> Iterator[Settled]:
@@ -273,11 +292,18 @@ class State:
             for future in futures:
                 future.item, future.inputs = None, ()
             settled = self._ledger.numbered(futures, numbers)
-            self._wanted.notify()
+            self._want()
             self._to_cancel += [future for future in futures if future.is_cancelled]
             self._drop_keys(settled)
         yield from settled
         self._settled(len(settled))
+
+    def lone_numbered(self, lone: TaskFuture, number: int) -> None:
+        """The broker has taken it on. The rest is still to come."""
+        with self._lock:
+            if self.lone is lone:
+                lone.task = number
+                self._changed.notify_all()
 
     def forgotten(self, tasks: Sequence[int]) -> None:
         """The broker has forgotten these, since we wanted it."""
@@ -296,10 +322,9 @@ class State:
         self._settled(1)
 
     def sent(self) -> None:
-        """What `next_work` gave, or what was sent directly, has been done."""
+        """What `next_work` gave has been done."""
         with self._lock:
             self._is_sending = False
-            self.direct = None
             self._in_flight = []
             self._ledger.sent()
             self._changed.notify_all()
@@ -311,23 +336,30 @@ class State:
 
     # --- for the collector ----------------------------------------------------------------------------
 
-    def next_ask(self) -> Ask | None:
-        """Wait until somebody wants an answer, or the broker is to be told what was taken over.
+    def next_ask(self, *, tells: bool, takes_lone: bool) -> Ask | None:
+        """What somebody wants, or (if it ``tells``) what the broker is to be told was taken over.
 
-        None: all is over.
+        None: nothing, so wait for the bell; a lone one may come meanwhile, if the collector takes it. While
+        there is one, nothing else is done.
         """
         with self._lock:
             self._own_threads.add(threading.get_ident())
-            while self._error is None:
-                ledger = self._ledger
-                for_futures = bool(ledger.waiting) or ledger.is_sending
-                for_readers = self._readers > 0 and not self._is_drained and ledger.left < MOST_LEFT
-                if for_futures or for_readers or ledger.taken_over > self._told:
-                    self._told = ledger.taken_over
-                    waited_s = time.monotonic() - self._waiting_since if for_futures else 0.0
-                    return Ask(self._told, ledger.received, for_futures, for_readers, waited_s)
-                self._wanted.wait()
-            return None
+            ledger = self._ledger
+            for_futures = bool(ledger.waiting) or ledger.is_sending
+            for_readers = self._readers > 0 and not self._is_drained and ledger.left < MOST_LEFT
+            is_wanted = for_futures or for_readers or (tells and ledger.taken_over > self._told)
+            if self.lone is not None or self._error is not None or not is_wanted:
+                self._is_listening, self._takes_lone = self.lone is None, takes_lone
+                return None
+            self._told = ledger.taken_over
+            waited_s = time.monotonic() - self._waiting_since if for_futures else 0.0
+            return Ask(self._told, ledger.received, for_futures, for_readers, waited_s)
+
+    @property
+    def has_to_tell(self) -> bool:
+        """Whether the broker does not know yet of everything that was taken over."""
+        with self._lock:
+            return self._ledger.taken_over > self._told
 
     def arrived(self, deliveries: Sequence[Delivery]) -> Iterator[Settled]:
         """These came. Yields those that have a future, to be settled at once."""
@@ -340,6 +372,35 @@ class State:
                 self._changed.notify_all()  # the others are for readers
         yield from settled
         self._settled(len(settled))
+
+    def lone_answered(
+        self, tasks: Sequence[int], deliveries: Sequence[Delivery], told: int
+    ) -> Iterator[Settled]:
+        """The lone one was taken on, and perhaps answered. Yields what is to be settled at once.
+
+        ``told``: up to where the broker has heard what was taken over.
+        """
+        with self._lock:
+            lone = self._lone()
+            for future in lone:
+                future.item = None
+            settled = [*self._ledger.numbered(lone, tasks), *self._ledger.arrived(deliveries)]
+            self._to_cancel += [future for future in lone if future.is_cancelled]
+            self._told = max(self._told, told)
+            self._drop_keys(settled)
+            if deliveries:
+                self._waiting_since = time.monotonic()
+            self._lone_is_over()
+        yield from settled
+        self._settled(len(settled))
+
+    def lone_refused(self) -> None:
+        """The broker has not taken the lone one on: the sender shall try it, and tell why not."""
+        with self._lock:
+            for future in self._lone():
+                self._unsent.appendleft(future)
+                self._unsent_bytes += future.size
+            self._lone_is_over()
 
     def drained(self) -> None:
         """The broker has nothing left for readers."""
@@ -376,15 +437,16 @@ class State:
                 return 0
             self._error = error
             self.send_directly = None  # it refers to us
-            futures = [*self._in_flight, *self._unsent, *self._ledger.dropped()]
+            futures = [*self._lone(), *self._in_flight, *self._unsent, *self._ledger.dropped()]
+            self.lone = None
             self._unsent.clear()
             self._unsent_bytes = 0
             self._in_flight = []
             self._to_cancel = []
             self._keyed.clear()
             self.bell.ring()
-            for condition in (self._room, self._wanted):
-                condition.notify_all()
+            self.wanted.ring()
+            self._room.notify_all()
         waiting = [future for future in futures if not future.done()]
         for future in waiting:
             _end(future, error, cancel=cancel)
@@ -397,9 +459,25 @@ class State:
 
     def _direct_way(self, future: TaskFuture) -> Callable[[TaskFuture], None] | None:
         """How whoever submits it sends it; None: by the sender."""
-        if not self._is_idle or self.direct is not None or self._has_work():  # the last two after a Ctrl-C
+        is_alone = self._is_idle and self._is_listening and self._takes_lone and self.lone is None
+        if not is_alone or self._has_work():  # that only after a Ctrl-C
             return None
         return self.send_directly if future.size <= MOST_DIRECT_BYTES and not future.inputs else None
+
+    def _lone(self) -> list[TaskFuture]:
+        return [] if self.lone is None else [self.lone]
+
+    def _lone_is_over(self) -> None:
+        self.lone = None
+        if self._has_work() or self._is_closing:
+            self._wake_sender()
+        self._changed.notify_all()
+
+    def _want(self) -> None:
+        """Wake the collector, if it waits for somebody to want something."""
+        if self._is_listening:
+            self.wanted.ring()
+            self._is_listening = False
 
     def _wake_sender(self) -> None:
         if self._is_idle:
@@ -412,10 +490,16 @@ class State:
             if not self._ledger.waiting:
                 self._waiting_since = time.monotonic()
             self._ledger.sending()
-            self._wanted.notify()
+            self._want()
 
     def _has_work(self) -> bool:
         return bool(self._unsent or self._to_cancel or self._to_store or self._withdraws)
+
+    def _is_lone_without_number(self) -> bool:
+        return self.lone is not None and self.lone.task is None
+
+    def _is_all_sent(self) -> bool:
+        return not (self._is_lone_without_number() or self._has_work() or self._is_sending)
 
     def _next_batch(self, most_tasks: int, most_bytes: int) -> list[TaskFuture]:
         batch: list[TaskFuture] = []

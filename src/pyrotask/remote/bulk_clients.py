@@ -11,12 +11,13 @@ it is done once. See `pyrotask.core.sessions`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pyrotask.core.interventions import NO_MORE
 from pyrotask.core.machine import Machine, Step
 from pyrotask.core.model import Delivered, Nanoseconds, SessionId
 from pyrotask.core.selection import Selection
+from pyrotask.errors import Refused, TaskManagerTermination
 from pyrotask.reference import Origin, Request
 from pyrotask.remote.bulk_looking import LONGEST_PAGE, page_length, page_start
 from pyrotask.remote.bulk_submit import as_submitted, new_tasks_from_wire
@@ -34,6 +35,7 @@ from pyrotask.remote.bulk_values import (
 
 if TYPE_CHECKING:
     from pyrotask.callers import Caller
+    from pyrotask.journal import Ticket
 
 # --- sessions ---------------------------------------------------------------------------------
 
@@ -71,6 +73,71 @@ def submit(
     return _once(session, sequence, low_water, take_on, list)
 
 
+def submit_and_collect(
+    origin: Origin,
+    session: int,
+    sequence: int,
+    low_water: int,
+    items: list[list[Any]],
+    taken_over: int,
+    received: int,
+    count: int,
+    timeout_s: float,
+) -> Request:
+    """`submit`, and then `collect`, with one reply. Why there is nothing to collect, `collect` says."""
+    new, number, patience_ns = new_tasks_from_wire(items), _session(session), wait_ns(timeout_s)
+    which, known = numbers(sequence, "sequence"), numbers(low_water, "low_water")
+    up_to, has = numbers(taken_over, "taken_over"), numbers(received, "received")
+    most = numbers(count, "count")
+    taken_on: list[int] = []
+
+    def take_on(machine: Machine, now: Nanoseconds) -> Step:
+        tasks = as_submitted(machine, now, new)
+        return machine.submit_many(now, tasks, session=number, connection=origin.connection)
+
+    def command(machine: Machine, now: Nanoseconds, caller: Caller | None) -> Step:
+        first = machine.sessions.once(now, number, which, known, lambda: take_on(machine, now))
+        events, wakes = list(first.events), list(first.wakes)  # its own may be the recorder's, while empty
+        taken_on.extend(cast("tuple[int, ...]", first.reply))
+        try:
+            then = machine.sessions.collect(
+                now,
+                number,
+                count=most,
+                taken_over=up_to,
+                received=has,
+                connection=origin.connection,
+                caller=None if caller is None else _Submitter(caller),
+                timeout_at=now + patience_ns,
+            )
+        except Refused as error:
+            then = Step(error, (), ())
+        return Step(_nothing_if_refused(then.reply), [*events, *then.events], [*wakes, *then.wakes])
+
+    def present(reply: list[Delivered] | str) -> dict[str, Any]:
+        return {"tasks": taken_on, "deliveries": _deliveries_to_wire(reply)}
+
+    return Request(command, present, blocks=True, timeout=None if patience_ns and most else 0.0)
+
+
+class _Submitter:
+    """A caller whose tasks were taken on: whatever the wait for an answer comes to is no error."""
+
+    __slots__ = ("_caller",)
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def answer(self, reply: Any, ticket: Ticket) -> None:
+        """Pass the answer on."""
+        self._caller.answer(_nothing_if_refused(reply), ticket)
+
+
+def _nothing_if_refused(reply: Any) -> Any:
+    is_refusal = isinstance(reply, (TimeoutError, Refused, TaskManagerTermination))
+    return NOTHING if is_refusal or not reply else reply
+
+
 def collect(
     origin: Origin,
     session: int,
@@ -104,9 +171,13 @@ def collect(
         return step if step.reply else step._replace(reply=NOTHING)
 
     def present(reply: list[Delivered] | str) -> dict[str, Any]:
-        return {"deliveries": [] if isinstance(reply, str) else [delivery_to_wire(one) for one in reply]}
+        return {"deliveries": _deliveries_to_wire(reply)}
 
     return Request(command, present, blocks=True, timeout=None if patience_ns and most else 0.0)
+
+
+def _deliveries_to_wire(reply: list[Delivered] | str) -> list[Any]:
+    return [] if isinstance(reply, str) else [delivery_to_wire(one) for one in reply]
 
 
 # --- interventions ------------------------------------------------------------------------------
@@ -176,6 +247,7 @@ CLIENT_CALLS: Mapping[str, Call] = {
         open_session,
         close_session,
         submit,
+        submit_and_collect,
         collect,
         cancel,
         retry,

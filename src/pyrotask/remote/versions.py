@@ -39,13 +39,17 @@ A map in a reply may gain keys, and a call may gain optional arguments, in the s
 pass over what they do not know. New calls, and anything else, are a new version. Of each version
 that is spoken here, a conversation is kept in the tests, and held again.
 
-    2   ``beat`` tells, too, what is in vain. New: ``give_back``, ``explain``, ``peek``, ``sessions``.
+    2   ``beat`` tells, too, what is in vain. New: ``give_back``, ``explain``, ``peek``, ``sessions``,
+        ``submit_and_collect``.
     1   the first
 """
 
 
 TOLD_HOW_LONG_TASKS_TOOK = 2
 """From this version on, `exchange` tells the broker so."""
+
+TAKES_ON_AND_WAITS = 2
+"""From this version on, one call does for a submit and the wait for its answer."""
 
 
 def wire_of(told: Mapping[str, Any]) -> int:
