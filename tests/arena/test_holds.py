@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 
 import pytest
 from hypothesis import settings
@@ -72,7 +73,7 @@ class Holds(RuleBasedStateMachine):
     def read(self, reply: tuple[int, Reference, bytes]) -> None:
         index, reference, data = reply
         try:
-            assert self.sides.reader.fetch(reference) == data
+            assert bytes(self.sides.reader.fetch(reference)) == data
         except Vanished:
             assert self.held[index][0] is None
 
@@ -126,7 +127,7 @@ def test_a_segment_that_is_shown_again_over_another_connection_stays() -> None:
     assert again.show(Opening(os.getpid(), segment.descriptor, segment.identity))
     sides.visitor.leave()
     assert not sides.errands
-    assert sides.reader.fetch(reference_of(block)) == own.read()
+    assert bytes(sides.reader.fetch(reference_of(block))) == own.read()
 
 
 def test_two_objects_of_the_broker_hold_one_place_until_both_are_gone() -> None:
@@ -218,3 +219,17 @@ def test_where_pages_are_larger_only_whole_ones_go_back(monkeypatch: pytest.Monk
     for _ in range(3):
         sides.arena.keep(bytes(PAGE_BYTES))
     assert os.lseek(segment.descriptor, DATA_AT, os.SEEK_HOLE) == 16 * PAGE_BYTES
+
+
+def test_what_there_is_no_memory_for_goes_another_way_and_takes_no_place() -> None:
+    sides = Sides(2)
+    assert sides.arena.keep(b"x" * PAGE_BYTES) is not None  # so there is a segment, and a used page
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (DATA_AT, before[1]))
+    try:
+        assert sides.arena.keep(b"y" * (2 * PAGE_BYTES)) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    block, _ = sides.sent(b"z" * (2 * PAGE_BYTES))
+    assert block is not None
+    assert block.read() == b"z" * (2 * PAGE_BYTES)

@@ -8,6 +8,7 @@ container, and whoever names it may be mistaken, or lie.
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import secrets
 import sys
@@ -93,7 +94,7 @@ def _check(descriptor: int, where: Opening) -> None:
         raise NoSegment(f"{where} is no segment, or another one, or another user's")
 
 
-Room = TypeVar("Room", bytearray, memoryview)
+Room = TypeVar("Room", bound=bytearray | memoryview | mmap.mmap)
 
 
 def read_into(data: Room, descriptor: int, offset: int) -> Room:
@@ -106,6 +107,14 @@ def read_into(data: Room, descriptor: int, offset: int) -> Room:
                 raise OSError(f"a segment ends {len(data) - filled} bytes too early")
             filled += count
     return data
+
+
+def write_from(data: bytes | memoryview, descriptor: int, offset: int) -> None:
+    """Copy the data into a segment. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        count = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[count:], offset + count
 
 
 def close_quietly(descriptor: int) -> None:

@@ -132,7 +132,11 @@ class Arena:
         if segment is None or place is None:
             return None
         region = segment.region(place, nbytes)
-        segment.memory[place.offset : place.offset + nbytes] = data
+        try:
+            segment.fill(place, data)
+        except OSError as error:  # there is no memory for it, in this container or so
+            log.debug("a large value goes over the connection: %s", error)
+            return None
         return Block(region)
 
     def _begin_segment(self) -> Segment | None:
@@ -169,6 +173,8 @@ class Segment:
         self._fence = threading.Lock()
         self._warm_end = self._peak_end = DATA_AT
         """Up to where there is memory, and how far it was needed lately."""
+        self._filled_end = DATA_AT
+        """Up to where there was something already."""
         self._looked_at = time.monotonic()
 
     def region(self, place: Place, nbytes: int) -> Region:
@@ -176,6 +182,15 @@ class Segment:
         region = Region(self, place, nbytes)
         weakref.finalize(region, self._given_up.append, place).atexit = False
         return region
+
+    def fill(self, place: Place, data: bytes | memoryview) -> None:
+        """Put the data there. Raises OSError."""
+        end = place.offset + len(data)
+        if end <= self._filled_end:
+            self.memory[place.offset : end] = data
+        else:  # to have the system write is half of the work where there are no pages yet
+            memfd.write_from(data, self.descriptor, place.offset)
+            self._filled_end = max(self._filled_end, end)
 
     def take(self, nbytes: int) -> Place | None:
         """Find a place; None: there is none. It is in use from then on: see `region`."""
@@ -233,5 +248,6 @@ class Segment:
         if start < self._warm_end:
             self.memory.madvise(mmap.MADV_REMOVE, start, self._warm_end - start)
             self._warm_end = start
+            self._filled_end = min(self._filled_end, start)
         self._looked_at = now
         self._peak_end = max(place.offset + place.nbytes for place in self._in_use.values())
