@@ -14,10 +14,12 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 from pyrotask.arena import Visitor
 from pyrotask.errors import AuthenticationFailed
+from pyrotask.reference import Origin
 from pyrotask.remote import wire
 from pyrotask.remote.auth import AUTH_OBJECT, PROVE, Gate
 from pyrotask.remote.daemon import PyroConnection
@@ -57,6 +59,7 @@ class Connection(asyncio.BufferedProtocol):
         "_going_on",
         "_hear_at",
         "_inbox",
+        "_origin",
         "_paused",
         "_pyro",
         "_transport",
@@ -65,6 +68,7 @@ class Connection(asyncio.BufferedProtocol):
         "gate",
         "hub",
         "number",
+        "unheard",
         "visitor",
     )  # fmt: skip
 
@@ -83,6 +87,10 @@ class Connection(asyncio.BufferedProtocol):
         """Messages that came in meanwhile."""
         self._pyro: PyroConnection | None = None
         """What Pyro's own code sees, once it has a call for it."""
+        self.unheard: ConnectionId | None = None
+        """Its number, while the machine is still to be told that something came in."""
+        self._origin: Origin | None = None
+        """That of the last call: nearly always that of the next one, too."""
         self._hear_at = 0.0
         self._closed = False
         self._clogged = False
@@ -115,12 +123,16 @@ class Connection(asyncio.BufferedProtocol):
         except wire.NotPyro as error:
             self._drop(str(error))
             return
+        now = time.monotonic()
+        if now >= self._hear_at:
+            self._hear_at = now + HEAR_EVERY_S
+            self.unheard = self.number
         with self.hub.deferring:
             if messages:
                 self._waiting += messages
                 self._go_on()
-            if (number := self.unheard()) is not None:  # else a call has told it
-                self.hub.engine.execute(lambda m, now: m.hear(now, number))
+            if self.unheard is not None:  # no call has told it
+                self._be_heard(self.unheard)
             if self._turn is not None or self._clogged:
                 self._bound_input()
 
@@ -150,6 +162,13 @@ class Connection(asyncio.BufferedProtocol):
         """Who is there, for the log."""
         return self._transport.get_extra_info("peername") or "a process of this machine"
 
+    def origin(self, serializer: str | None) -> Origin:
+        """Who calls, for a call in this serializer; None: in opaque bytes."""
+        known = self._origin
+        if known is None or known.serializer != serializer:
+            known = self._origin = Origin(self.number, serializer, self.gate.wire, self.visitor)
+        return known
+
     def is_there(self) -> bool:
         """Whether an answer would find somebody: the system may know better than the loop."""
         return not self._closed and not has_hung_up(self._socket())
@@ -162,14 +181,6 @@ class Connection(asyncio.BufferedProtocol):
     def reply(self, header: wire.Header, data: bytes, flags: int) -> None:
         """Answer a call; nothing happens if the connection is closed."""
         self._write(wire.answer_header(wire.RESULT, header, len(data), flags), data)
-
-    def unheard(self) -> ConnectionId | None:
-        """Its number, if the machine is to be told that something came in; None: it knows."""
-        now = self.hub.loop.time()
-        if self.number is None or now < self._hear_at:
-            return None
-        self._hear_at = now + HEAR_EVERY_S
-        return self.number
 
     def read_on(self) -> None:
         """Read again, if that was paused and the client takes its answers."""
@@ -235,6 +246,10 @@ class Connection(asyncio.BufferedProtocol):
             self.read_on()
         self._part()
 
+    def _be_heard(self, number: ConnectionId) -> None:
+        self.unheard = None
+        self.hub.engine.execute(lambda m, now: m.hear(now, number))
+
     def _part(self) -> None:
         """When the connection is closed, and what had come in is done: nothing is shared any more."""
         is_over = self._closed and self._turn is None and not self._waiting
@@ -271,6 +286,8 @@ class Connection(asyncio.BufferedProtocol):
         """While a call is being done, or answers are not taken, little else is taken in."""
         if self._turn is not None and self._turn.is_parked:
             # It has to be read on, or its end would not be seen.
+            if not self._waiting and not self._inbox.held_bytes:
+                return
             held = self._inbox.held_bytes + sum(len(message.body) for message in self._waiting)
             if held > PARKED_INPUT_BYTES or len(self._waiting) > PARKED_INPUT_BYTES // wire.HEADER_BYTES:
                 self._drop(f"it sent {held} bytes more while it waits for an answer")

@@ -110,26 +110,26 @@ class Inbox:
             self._rest = b""
         at = 0
         while len(data) - at >= HEADER_BYTES:
-            self._header = parse_header(data, at)
-            self._refusal = refusal(self._header, self.most_bytes)
+            header = parse_header(data, at)
+            refused = refusal(header, self.most_bytes)
             at += HEADER_BYTES
-            end = at + self._header.size
+            end = at + header.size
             if end > len(data):
-                self._await_rest(data[at:])
+                self._await_rest(header, refused, data[at:])
                 return messages
-            messages.append(self._complete(b"" if self._refusal else bytes(data[at:end])))
+            messages.append(Message(header, b"" if refused else bytes(data[at:end]), refused))
             at = end
         if at < len(data):
             self._rest = bytes(data[at:])
             check_beginning(self._rest)
         return messages
 
-    def _await_rest(self, beginning: memoryview) -> None:
-        assert self._header is not None
-        if self._refusal is not None:
-            self._to_skip = self._header.size - len(beginning)
+    def _await_rest(self, header: Header, refused: str | None, beginning: memoryview) -> None:
+        self._header, self._refusal = header, refused
+        if refused is not None:
+            self._to_skip = header.size - len(beginning)
             return
-        size = self._header.size
+        size = header.size
         self._set_aside = self._shared.set_aside(size)
         self._body = bytearray(self._set_aside or min(size, max(FIRST_BYTES, len(beginning))))
         self._filled = len(beginning)

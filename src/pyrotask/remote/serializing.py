@@ -40,6 +40,13 @@ SIMPLE = frozenset({int, float, bool, str, type(None)})
 """Arguments that are not changed by whoever is given them."""
 
 
+ROWS = frozenset({list, tuple})
+"""What a call is, and its arguments are, when they were decoded."""
+
+PARTS_OF_A_CALL = 4
+"""Object, method, arguments, and arguments by name."""
+
+
 class RawCall(NamedTuple):
     """A call as it was decoded: plain values only."""
 
@@ -52,8 +59,8 @@ class RawCall(NamedTuple):
 class Codec:
     """One serializer. Thread-safe.
 
-    It remembers short calls with simple arguments: a client that pings, or asks for its next
-    task, sends the same bytes again and again, and to decode them is most of the work.
+    Where decoding is slow, it remembers short calls with simple arguments: a client that pings, or
+    asks for its next task, sends the same bytes again and again, and to decode them is most of the work.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Codec:
         *,
         large_bytes: int,
         dumps: Callable[[object], bytes] | None = None,
+        remembers_calls: bool = True,
     ) -> None:
         self.name = name
         self.id: int = serializers[name].serializer_id
@@ -74,6 +82,7 @@ class Codec:
         self._nothing: bytes = self._dumps(None)
         self._yes: bytes = self._dumps(True)
         self._no: bytes = self._dumps(False)
+        self._remembers_calls = remembers_calls
         self._known_calls: dict[bytes, RawCall] = {}
 
     def dumps(self, value: object, *, by_reference: bool = False) -> bytes:
@@ -100,7 +109,7 @@ class Codec:
 
     def load_call(self, data: bytes | bytearray | memoryview) -> RawCall:
         """Decode a call. Raises ValueError if it is none."""
-        if type(data) is not bytes or len(data) > KNOWN_BYTES:
+        if not self._remembers_calls or type(data) is not bytes or len(data) > KNOWN_BYTES:
             return self._load_call(data)
         call = self._known_calls.get(data)
         if call is None:
@@ -115,11 +124,13 @@ class Codec:
         call = self.load(data)
         if isinstance(call, dict):  # json's shape
             call = [call.get(name) for name in ("object", "method", "params", "kwargs")]
-        match call:
-            case [str(object_id), str(method), [*_] as args, dict() | None as kwargs]:
+        # Each call comes this way: a match statement would take most of its time.
+        if type(call) in ROWS and len(call) == PARTS_OF_A_CALL:
+            object_id, method, args, kwargs = call
+            are_names = type(object_id) is str and type(method) is str
+            if are_names and type(args) in ROWS and (kwargs is None or type(kwargs) is dict):
                 return RawCall(object_id, method, args, kwargs or {})
-            case _:
-                raise ValueError("the message is no call: it needs an object, a method and its arguments")
+        raise ValueError("the message is no call: it needs an object, a method and its arguments")
 
     def dump_error(self, error: BaseException) -> bytes:
         """Encode an error as one that every Pyro client can decode. Raises nothing."""
@@ -169,7 +180,7 @@ def make_codecs(load_msgpack: Load = unpack) -> dict[int, Codec]:
     codecs = (
         Codec("serpent", _load_serpent, large_bytes=64 * KIB),
         Codec("json", _load_json, large_bytes=256 * KIB),
-        Codec("msgpack", load_msgpack, large_bytes=4096 * KIB, dumps=pack),
+        Codec("msgpack", load_msgpack, large_bytes=4096 * KIB, dumps=pack, remembers_calls=False),
     )
     return {codec.id: codec for codec in codecs}
 

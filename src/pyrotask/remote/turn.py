@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 WITHOUT_VALUES = frozenset({type(None), bool, int, str, dict})
 """Kinds of replies that have no values of users in them: most of them, and it is asked for each."""
 
+TAKEN_AWAY = (Answer, tuple)
+"""Kinds of replies that nobody else can be given: an answer, and leases."""
+
 READ_AT_ONCE_BYTES = 64 * 1024
 """Values that the loop itself reads from files, which takes microseconds. More is an errand."""
 
@@ -146,10 +149,7 @@ class Turn:
             return error
 
     def _origin(self, service: Service) -> Origin:
-        serializer = None if service.is_opaque else self._codec.name
-        return Origin(
-            self._connection.number, serializer, self._connection.gate.wire, self._connection.visitor
-        )
+        return self._connection.origin(None if service.is_opaque else self._codec.name)
 
     def _act(self, found: Request | Batch | Elsewhere | Exception) -> None:
         message, self._body = self._body, None  # a parked call keeps nothing of it
@@ -172,19 +172,19 @@ class Turn:
             return
         self._request = request
         caller = self if request.blocks and request.timeout != 0 else None
-        unheard = self._connection.unheard()
+        unheard, self._connection.unheard = self._connection.unheard, None
 
         def command(machine: Machine, now: Nanoseconds) -> Any:
             if unheard is not None:
                 machine.hear(now, unheard)
             return request.command(machine, now, caller)
 
-        done = self._hub.engine.execute(command)
-        if type(done.reply) is Parked:
-            self._wait(done.reply.want, request.timeout)
+        reply, ticket = self._hub.engine.execute(command)
+        if type(reply) is Parked:
+            self._wait(reply.want, request.timeout)
         else:
             self._hub.deliver_first()
-            self._present(done.reply, done.ticket)
+            self._present(reply, ticket)
 
     def _wait(self, want: WantId, timeout_s: float | None) -> None:
         self._want = want
@@ -234,7 +234,9 @@ class Turn:
                 self.refuse(TimeoutError("there is nothing yet"), ticket)
                 return
             self.hand_out(reply)
-        if _is_large(reply, self._codec.large_bytes, by_reference=self._opens_ours):
+        if type(reply) not in WITHOUT_VALUES and _is_large(
+            reply, self._codec.large_bytes, by_reference=self._opens_ours
+        ):
             self._hub.run_large(lambda: self._encode(reply), lambda outcome: self.conclude(outcome, ticket))
         else:
             self.conclude(self._encode(reply), ticket)
@@ -259,9 +261,10 @@ class Turn:
     # --- send ---------------------------------------------------------------------------------
 
     def hand_out(self, reply: Any) -> None:
-        """The reply takes something away from others: see that it arrives, or is undone."""
-        self._handed_out.append(reply)
-        self._hub.unsent.add(self)
+        """If the reply takes something away from others: see that it arrives, or is undone."""
+        if isinstance(reply, TAKEN_AWAY):
+            self._handed_out.append(reply)
+            self._hub.unsent.add(self)
 
     def refuse(self, error: Exception, ticket: Ticket) -> None:
         """Answer with an error."""
@@ -285,13 +288,14 @@ class Turn:
 
     def _send(self) -> None:
         assert self._outcome is not None
-        if not self._connection.is_open:
-            self.undo()
-        elif self._acknowledge():
-            self._hub.engine.journal.on_durable(self._hub.engine.journal.newest, self._durable)
-            return
-        self._handed_out.clear()
-        self._hub.unsent.discard(self)
+        if self._handed_out:
+            if not self._connection.is_open:
+                self.undo()
+            elif self._acknowledge():
+                self._hub.engine.journal.on_durable(self._hub.engine.journal.newest, self._durable)
+                return
+            self._handed_out.clear()
+            self._hub.unsent.discard(self)
         if not self._header.is_oneway:
             self._connection.reply(self._header, self._outcome.data, self._outcome.flags)
         self._connection.over(self)
@@ -302,8 +306,6 @@ class Turn:
         So who has seen one finds it collected, and a broker that dies just then never hands it
         out a second time: at most once.
         """
-        if not self._handed_out:
-            return False
         answers = [reply for reply in self._handed_out if isinstance(reply, Answer)]
         for answer in answers:
             self._hub.engine.execute(acknowledging(answer.task))
