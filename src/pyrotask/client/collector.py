@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pyrotask.client.link import Link
     from pyrotask.client.lone import Lone
     from pyrotask.client.near import NearLink
-    from pyrotask.client.state import Ask, State
+    from pyrotask.client.state import State
+    from pyrotask.client.work import Ask
 
 log = logging.getLogger("pyrotask.client")
 

@@ -93,3 +93,21 @@ class TaskFuture(Future[Any]):
                 self.set_exception(error)
         except InvalidStateError:
             pass
+
+
+def end(future: Future[object], error: BaseException, *, cancel: bool) -> None:
+    """Cancel it, or give it a copy of the error."""
+    if cancel:
+        future.cancel()
+    elif isinstance(future, TaskFuture):
+        future.settle(None, copy_of(error))
+
+
+def copy_of(error: BaseException) -> BaseException:
+    """One for each who gets it: raising one object in several threads would mix up their tracebacks."""
+    try:
+        copy = type(error)(*error.args)
+    except Exception:  # noqa: BLE001 - any class's constructor
+        return error
+    copy.__cause__ = error
+    return copy

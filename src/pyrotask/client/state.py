@@ -1,8 +1,8 @@
 """What a session's threads share: what is to be sent, who waits, and how it all ends. One lock for it.
 
-Whoever submits, the sender, the collector and those who wait for the end of something each wait at
-a condition of their own. Under the lock nothing is sent, encoded or decoded, and no future is
-touched that has callbacks.
+Whoever submits, and those who wait for the end of something, wait at a condition of their own; the sender
+and the collector at bells, since they look after their connections as well. Under the lock nothing is sent,
+encoded or decoded, and no future is touched that has callbacks.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pyrotask.client.bell import Bell
-from pyrotask.client.future import TaskFuture
+from pyrotask.client.future import TaskFuture, copy_of, end
 from pyrotask.client.ledger import Delivery, Ledger, Settled
+from pyrotask.client.work import Ask, Keyed, Work, same, waits_for_numbers
 from pyrotask.config import MIB, Settings
 from pyrotask.core.model import Payload
-from pyrotask.errors import KeyConflict, SessionExpired
+from pyrotask.errors import SessionExpired
 
 if TYPE_CHECKING:
     from pyrotask.client.looking import Looking
@@ -34,39 +34,6 @@ MOST_DIRECT_BYTES = 16 * 1024
 
 MOST_LEFT = 1_000
 """Answers without a future that are fetched ahead of their reader."""
-
-
-class Ask(NamedTuple):
-    """What the collector is to ask for next."""
-
-    taken_over: int
-    received: int
-    for_futures: bool
-    """Futures wait; without this and the next, nobody does."""
-    for_readers: bool
-    """Readers wait, who are to be told when there is nothing left."""
-    waited_s: float
-    """For how long futures have waited without any answer."""
-
-
-class Work(NamedTuple):
-    """What the sender is to do next, in this order."""
-
-    hurried: TaskFuture | None
-    """A lone one whose number is to be found out."""
-    values: dict[str, Payload]
-    """To be stored, by label."""
-    cancels: list[TaskFuture]
-    to_withdraw: list[TaskFuture]
-    """To be cancelled if they have not begun."""
-    submits: list[TaskFuture]
-
-
-class _Keyed(NamedTuple):
-    future: TaskFuture
-    tag: str
-    payload: Payload | None
-    """None: it was attached to whatever has the key."""
 
 
 class State:
@@ -107,7 +74,7 @@ class State:
         """Somebody cannot wait until it has its number."""
         self._has_hurried = False
         """The sender has tried what it can."""
-        self._keyed: dict[str, _Keyed] = {}
+        self._keyed: dict[str, Keyed] = {}
         """Those that wait for an answer, by key: a key has one future at a time."""
         self._unsettled = 0
         """Futures that were added, and of which there will be more to hear."""
@@ -148,8 +115,8 @@ class State:
                 if future.key is not None:
                     known = self._keyed.get(future.key)
                     if known is not None:
-                        return _same(known, future.tag, payload)
-                    entry = _Keyed(future, future.tag, payload)
+                        return same(known, future.tag, payload)
+                    entry = Keyed(future, future.tag, payload)
                     self._keyed[future.key] = entry
                 # Ctrl-C comes where something is called. From the entry to the queue nothing is, so it
                 # finds all of that done, or nothing.
@@ -449,7 +416,7 @@ class State:
             self._room.notify_all()
         waiting = [future for future in futures if not future.done()]
         for future in waiting:
-            _end(future, error, cancel=cancel)
+            end(future, error, cancel=cancel)
         with self._lock:
             self._unsettled = 0
             self._changed.notify_all()
@@ -506,7 +473,7 @@ class State:
         size = 0
         while self._unsent and len(batch) < most_tasks:
             future = self._unsent[0]
-            if batch and (size + future.size > most_bytes or (future.inputs and _waits_for_numbers(future))):
+            if batch and (size + future.size > most_bytes or (future.inputs and waits_for_numbers(future))):
                 break
             self._unsent.popleft()
             self._unsent_bytes -= future.size
@@ -525,7 +492,7 @@ class State:
 
     def _check(self) -> None:
         if self._error is not None:
-            raise _copy(self._error)
+            raise copy_of(self._error)
         if self._is_closing:
             raise SessionExpired("the session was closed in this program: open another `Session`")
 
@@ -549,37 +516,3 @@ class State:
         self._unsettled = max(0, self._unsettled - count)
         if not self._unsettled:
             self._changed.notify_all()
-
-
-def _waits_for_numbers(future: TaskFuture) -> bool:
-    return any(
-        isinstance(source, TaskFuture) and source.task is None and not source.done()
-        for source in future.inputs
-    )
-
-
-def _same(known: _Keyed, tag: str, payload: Payload | None) -> TaskFuture:
-    are_known = known.payload is not None and payload is not None
-    if are_known and (known.tag, known.payload) != (tag, payload):
-        raise KeyConflict(
-            f"key {known.future.key!r} belongs to {known.future!r}, of another tag or with other arguments: "
-            "use another key for other work"
-        )
-    return known.future
-
-
-def _end(future: Future[object], error: BaseException, *, cancel: bool) -> None:
-    if cancel:
-        future.cancel()
-    elif isinstance(future, TaskFuture):
-        future.settle(None, _copy(error))
-
-
-def _copy(error: BaseException) -> BaseException:
-    """One for each who gets it: raising one object in several threads would mix up their tracebacks."""
-    try:
-        copy = type(error)(*error.args)
-    except Exception:  # noqa: BLE001 - any class's constructor
-        return error
-    copy.__cause__ = error
-    return copy
