@@ -21,7 +21,7 @@ from pyrotask import Session
 from pyrotask.arena import Segment
 from pyrotask.client.bell import Bell
 from pyrotask.client.future import TaskFuture
-from pyrotask.client.ledger import Settled
+from pyrotask.client.ledger import Delivery, Settled
 from pyrotask.client.link import Link
 from pyrotask.client.state import MOST_DIRECT_BYTES, State
 from pyrotask.config import Settings
@@ -103,6 +103,19 @@ def test_while_the_collector_asks_nothing_goes_past_it(
     state.add(TaskFuture("sqrt"))
     list(state.lone_answered([0], [], 0))
     assert state.next_ask(tells=False, takes_lone=True) is not None
+    state.add(TaskFuture("sqrt"))
+
+    assert len(sent) == 1
+
+
+def test_while_the_collector_tells_what_was_taken_over_nothing_goes_past_it(
+    state: State, sent: list[tuple[TaskFuture, int]]
+) -> None:
+    state.add(TaskFuture("sqrt"))
+    list(state.lone_answered([0], [Delivery(1, 0, "sqrt", ["ended", "cancelled", ""])], 0))
+    assert state.next_ask(tells=False, takes_lone=True) is None
+    assert state.has_to_tell
+    assert state.next_ask(tells=True, takes_lone=True) is not None
     state.add(TaskFuture("sqrt"))
 
     assert len(sent) == 1

@@ -315,8 +315,11 @@ class State:
             for_futures = bool(ledger.waiting) or ledger.is_sending
             for_readers = self._readers > 0 and not self._is_drained and ledger.left < MOST_LEFT
             is_wanted = for_futures or for_readers or (tells and ledger.taken_over > self._told)
-            if self.lone is not None or self._error is not None or not is_wanted:
-                self._is_listening, self._takes_lone = self.lone is None, takes_lone
+            self._is_listening = self._takes_lone = False
+            if self.lone is not None:
+                return None
+            if self._error is not None or not is_wanted:
+                self._is_listening, self._takes_lone = True, takes_lone
                 return None
             self._told = ledger.taken_over
             waited_s = time.monotonic() - self._waiting_since if for_futures else 0.0
