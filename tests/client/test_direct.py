@@ -97,6 +97,47 @@ def test_who_waits_until_all_is_sent_does_not_wait_for_an_answer(
     assert state.wait_until_sent(0)
 
 
+def test_a_lone_submit_that_was_refused_is_the_senders_next(
+    state: State, sent: list[tuple[TaskFuture, int]]
+) -> None:
+    lone, other = state.add(TaskFuture("sqrt")), state.add(TaskFuture("sqrt"))
+    state.lone_refused()
+
+    work = state.next_work(10, 1000)
+    assert work is not None
+    assert work.submits == [lone, other]
+
+
+def test_a_lone_submit_that_was_refused_and_then_taken_on_when_it_was_hurried_is_not_sent_again(
+    state: State, sent: list[tuple[TaskFuture, int]]
+) -> None:
+    lone, other = state.add(TaskFuture("sqrt")), state.add(TaskFuture("sqrt"))
+    assert state.next_work(10, 1000) is not None
+    state.lone_refused()
+    assert state.pending() == [lone, other]
+    state.lone_numbered(lone, 7)  # there was room, a moment later
+    state.sent()
+
+    work = state.next_work(10, 1000)
+    assert work is not None
+    assert work.submits == [other]
+    delivery = Delivery(1, 7, "sqrt", ["ended", "cancelled", ""])
+    assert list(state.arrived([delivery])) == [(lone, delivery)]
+
+
+def test_a_lone_submit_can_be_withdrawn(state: State, sent: list[tuple[TaskFuture, int]]) -> None:
+    lone = state.add(TaskFuture("sqrt"))
+    state.withdraw()
+    hurry = state.next_work(10, 1000)
+    assert hurry is not None
+    assert hurry.hurried is lone
+    state.lone_numbered(lone, 0)
+
+    work = state.next_work(10, 1000)
+    assert work is not None
+    assert work.to_withdraw == [lone]
+
+
 def test_while_the_collector_asks_nothing_goes_past_it(
     state: State, sent: list[tuple[TaskFuture, int]]
 ) -> None:

@@ -70,6 +70,8 @@ class State:
         """And it is ready for a lone one."""
         self.lone: TaskFuture | None = None
         """What goes by `client.lone`, until it is over."""
+        self._refused: TaskFuture | None = None
+        """What went that way in vain, and is the sender's next."""
         self._is_hurried = False
         """Somebody cannot wait until it has its number."""
         self._has_hurried = False
@@ -153,7 +155,7 @@ class State:
     def pending(self) -> list[TaskFuture]:
         """All that have no answer yet."""
         with self._lock:
-            return [*self._lone(), *self._unsent, *self._in_flight, *self._ledger.waiting.values()]
+            return [*self._alone(), *self._unsent, *self._in_flight, *self._ledger.waiting.values()]
 
     def withdraw(self) -> None:
         """Have all cancelled that have not begun."""
@@ -168,7 +170,7 @@ class State:
         """It was cancelled just now."""
         with self._lock:
             self._drop_key(future)
-            if future.task is not None and future is not self.lone:
+            if future.task is not None and future not in {self.lone, self._refused}:
                 self._to_cancel.append(future)
                 self._wake_sender()
 
@@ -228,6 +230,8 @@ class State:
         """What there is to send, and then `sent` must follow; None: nothing now, so wait for the bell."""
         with self._lock:
             self._own_threads.add(threading.get_ident())
+            if self._refused is not None:
+                self._take_back(self._refused)
             if self._is_lone_without_number() and self._error is None:
                 # It comes first: tasks are taken on in the order in which they were submitted.
                 if not self._has_hurried and (self._is_hurried or self._has_work()):
@@ -240,7 +244,7 @@ class State:
                 return None
             cancels, self._to_cancel = self._to_cancel, []
             values, self._to_store = self._to_store, {}
-            to_withdraw = list(self._ledger.waiting.values()) if self._withdraws else []
+            to_withdraw = [*self._alone(), *self._ledger.waiting.values()] if self._withdraws else []
             self._withdraws = False
             self._begin_to_send(futures := self._next_batch(most_tasks, most_bytes))
             self._room.notify_all()
@@ -268,7 +272,7 @@ class State:
     def lone_numbered(self, lone: TaskFuture, number: int) -> None:
         """The broker has taken it on. The rest is still to come."""
         with self._lock:
-            if self.lone is lone:
+            if lone in {self.lone, self._refused}:
                 lone.task = number
                 self._changed.notify_all()
 
@@ -351,7 +355,7 @@ class State:
         ``told``: up to where the broker has heard what was taken over.
         """
         with self._lock:
-            lone = self._lone()
+            lone = [] if self.lone is None else [self.lone]
             for future in lone:
                 future.item = None
             settled = [*self._ledger.numbered(lone, tasks), *self._ledger.arrived(deliveries)]
@@ -367,9 +371,8 @@ class State:
     def lone_refused(self) -> None:
         """The broker has not taken the lone one on: the sender shall try it, and tell why not."""
         with self._lock:
-            for future in self._lone():
-                self._unsent.appendleft(future)
-                self._unsent_bytes += future.size
+            self._refused = self.lone
+            self._ledger.sending()
             self._lone_is_over()
 
     def drained(self) -> None:
@@ -407,8 +410,8 @@ class State:
                 return 0
             self._error = error
             self.send_directly = None  # it refers to us
-            futures = [*self._lone(), *self._in_flight, *self._unsent, *self._ledger.dropped()]
-            self.lone = None
+            futures = [*self._alone(), *self._in_flight, *self._unsent, *self._ledger.dropped()]
+            self.lone = self._refused = None
             self._unsent.clear()
             self._unsent_bytes = 0
             self._in_flight = []
@@ -434,8 +437,21 @@ class State:
             return None
         return self.send_directly if future.size <= MOST_DIRECT_BYTES and not future.inputs else None
 
-    def _lone(self) -> list[TaskFuture]:
-        return [] if self.lone is None else [self.lone]
+    def _alone(self) -> list[TaskFuture]:
+        return [future for future in (self.lone, self._refused) if future is not None]
+
+    def _take_back(self, refused: TaskFuture) -> None:
+        """The sender does it; unless there was room when it hurried, so that it was taken on after all."""
+        self._refused = None
+        if refused.task is None:
+            self._unsent.appendleft(refused)
+            self._unsent_bytes += refused.size
+            return
+        refused.item = None
+        self._ledger.numbered([refused], [refused.task])
+        self._to_cancel += [refused] if refused.is_cancelled else []
+        self._ledger.sent()
+        self._want()
 
     def _lone_is_over(self) -> None:
         self.lone = None
@@ -463,7 +479,7 @@ class State:
             self._want()
 
     def _has_work(self) -> bool:
-        return bool(self._unsent or self._to_cancel or self._to_store or self._withdraws)
+        return bool(self._unsent or self._refused or self._to_cancel or self._to_store or self._withdraws)
 
     def _is_lone_without_number(self) -> bool:
         return self.lone is not None and self.lone.task is None
