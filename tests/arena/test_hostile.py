@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pyrotask.arena import Opening, Reader, Reference, StaleReference, Visitor
-from pyrotask.arena.layout import DATA_AT, MAGIC, PAGE_BYTES
+from pyrotask.arena.layout import DATA_AT, GENERATION, MAGIC, PAGE_BYTES, generation_at
 from pyrotask.arena.memfd import IS_POSSIBLE, NAME, NoSegment, make, open_segment
+from pyrotask.core.blocks import Block
 from pyrotask.core.events import DataStored
 from pyrotask.core.model import PICKLE, Payload
 from pyrotask.journal import open_journal
@@ -41,6 +42,43 @@ def test_a_reference_to_what_was_not_shared_is_refused(sides: Sides, change: dic
     assert reference is not None
     with pytest.raises(StaleReference):
         sides.shelf.block(reference._replace(**change))  # type: ignore[arg-type]
+
+
+def test_a_place_is_what_it_was_when_it_was_named_first(sides: Sides) -> None:
+    own, reference = sides.sent(b"x" * PAGE_BYTES)
+    assert own is not None
+    assert reference is not None
+    block = sides.shelf.block(reference)
+    with pytest.raises(StaleReference):
+        sides.shelf.block(reference._replace(nbytes=PAGE_BYTES - 1))
+    assert sides.shelf.block(reference).read() == block.read()
+
+
+def test_places_that_overlap_are_refused_before_they_are_more_than_the_segment(sides: Sides) -> None:
+    _, reference = sides.sent(b"x" * (4 * PAGE_BYTES))
+    segment = sides.arena.segment
+    assert reference is not None
+    assert segment is not None
+    overlapping = [reference._replace(slot=slot) for slot in range(100)]
+    for other in overlapping:
+        GENERATION.pack_into(segment.memory, generation_at(other.slot), other.generation)
+    held: list[Block] = []
+    with pytest.raises(StaleReference, match="overlap"):
+        held.extend(sides.shelf.block(other) for other in overlapping)
+    held.clear()
+    assert sides.shelf.block(reference).read() == b"x" * (4 * PAGE_BYTES)
+
+
+def test_what_is_named_often_is_taken_home_once(sides: Sides) -> None:
+    own, reference = sides.sent(b"x" * PAGE_BYTES)
+    assert own is not None
+    assert reference is not None
+    blocks = [sides.shelf.block(reference) for _ in range(3)]
+    sides.visitor.leave()
+    sides.errands.pop()()
+    first, *others = [block.read() for block in blocks]
+    assert first == b"x" * PAGE_BYTES
+    assert all(other is first for other in others)
 
 
 @pytest.mark.parametrize(

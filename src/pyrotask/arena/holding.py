@@ -43,8 +43,9 @@ class Segment:
             raise NoSegment(f"{where} has {self._nbytes} bytes")
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._holds: dict[int, tuple[int, int]] = {}
-        """By slot: of which generation, and how many of our objects refer to it."""
+        self._holds: dict[int, tuple[Reference, int]] = {}
+        """By slot: what is there, and how many of our objects refer to it."""
+        self._held_bytes = 0
         self._lent: weakref.WeakSet[Lent] = weakref.WeakSet()
         self._gone: deque[int] = deque()
         """Slots of such objects that have ended."""
@@ -68,22 +69,29 @@ class Segment:
         finally:
             self._look_who_is_gone()
 
-    def _take(self, reference: Reference) -> Lent:
-        slot, generation = reference.slot, reference.generation
+    def _take(self, named: Reference) -> Lent:
+        reference = named._replace(descriptor=self._descriptor)
+        slot = reference.slot
         self._note_who_is_gone()
-        held, count = self._holds.get(slot, (generation, 0))
+        held, count = self._holds.get(slot, (reference, 0))
         if not count:
-            # First the hold, then the look at the generation: see `writer`.
-            os.pwrite(self._descriptor, b"\1", hold_at(slot))
-            self._holds[slot] = (generation, 0)
-        if held != generation or self._generation_of(slot) != generation:
+            self._hold(reference)
+        if held != reference or self._generation_of(slot) != reference.generation:
             if not count:
                 self._release(slot)
             raise StaleReference("a buffer that is referred to is not in its segment any more")
-        self._holds[slot] = (generation, count + 1)
-        lent = Lent(self, reference._replace(descriptor=self._descriptor))
+        self._holds[slot] = (reference, count + 1)
+        lent = Lent(self, reference)
         self._lent.add(lent)
         return lent
+
+    def _hold(self, reference: Reference) -> None:
+        """What comes next is the look at the generation: see `writer`."""
+        if self._held_bytes + reference.nbytes > self._nbytes:
+            raise StaleReference("more is referred to in a segment than there is in it: places overlap")
+        os.pwrite(self._descriptor, b"\1", hold_at(reference.slot))
+        self._holds[reference.slot] = (reference, 0)
+        self._held_bytes += reference.nbytes
 
     def let_go(self, slot: int) -> None:
         """One of those who refer to it has ended. Never blocks: called wherever that happens."""
@@ -96,11 +104,12 @@ class Segment:
         return read_into(room, self._descriptor, reference.offset + start)
 
     def take_home(self) -> None:
-        """Copy all that is held into memory of our own."""
+        """Copy all that is held into memory of our own: each place once, however often it is referred to."""
         with self._lock:
             lent = list(self._lent)
+        copies: dict[Reference, bytes] = {}
         for each in lent:
-            each.take_home()
+            each.take_home(copies)
 
     def _look_who_is_gone(self) -> None:
         # Whoever has the lock does it, and looks once more when he has let it go.
@@ -113,14 +122,15 @@ class Segment:
     def _note_who_is_gone(self) -> None:
         while self._gone:
             slot = self._gone.popleft()
-            generation, count = self._holds[slot]
+            reference, count = self._holds[slot]
             if count == 1:
                 self._release(slot)
             else:
-                self._holds[slot] = (generation, count - 1)
+                self._holds[slot] = (reference, count - 1)
 
     def _release(self, slot: int) -> None:
-        del self._holds[slot]
+        reference, _ = self._holds.pop(slot)
+        self._held_bytes -= reference.nbytes
         os.pwrite(self._descriptor, b"\0", hold_at(slot))
 
     def _generation_of(self, slot: int) -> int:
@@ -172,12 +182,18 @@ class Lent:
         """The disk has it as well: `take_home` need not copy it. See `pyrotask.core.blocks.Shared`."""
         self._drop = drop
 
-    def take_home(self) -> None:
-        """Copy it into memory of our own, and stop holding it; or have it dropped. Idempotent."""
+    def take_home(self, copies: dict[Reference, bytes]) -> None:
+        """Copy it into memory of our own, and stop holding it; or have it dropped. Idempotent.
+
+        ``copies``: of what was taken home just now.
+        """
         drop = None if self._drop is None else self._drop()
         if drop is not None:
             drop()  # our hold ends with the last who is just reading it
             return
-        self._copy = bytes(self.read())
+        reference = self._reference
+        if reference is None:
+            return
+        self._copy = copies.get(reference) or copies.setdefault(reference, bytes(self.read()))
         self._reference = self._segment = None
         self._stop_holding()
