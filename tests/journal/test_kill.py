@@ -13,6 +13,7 @@ import pytest
 from pyrotask.journal import Policy
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.recovery import fold, prove_blocks
+from pyrotask.journal.spares import SMALLEST_BYTES
 
 LABELS = 7
 MOST_FILES = 50
@@ -23,12 +24,13 @@ from pyrotask.core import events as e
 from pyrotask.core.model import Payload
 from pyrotask.journal import Policy, open_journal
 
-opened = open_journal(sys.argv[1], Policy(sys.argv[2]), due_bytes=30_000, file_bytes=100_000)
+nbytes, file_bytes = int(sys.argv[3]), int(sys.argv[4])
+opened = open_journal(sys.argv[1], Policy(sys.argv[2]), due_bytes=30_000, file_bytes=file_bytes)
 journal, state = opened.journal, opened.state
 lock = threading.Lock()
 
 def stored(number):
-    size = 5_000 if number % 3 else 0  # most are large values, in files of their own
+    size = nbytes if number % 3 else 0  # most are large values, in files of their own
     value = Payload("plain", ((b"%d" % number).ljust(size),)).in_blocks()
     event = e.DataStored(((str(number % 7), value),))
     state.apply(event)  # so it holds the large values that are needed
@@ -49,10 +51,13 @@ for _ in range(4):
 ROUNDS_S = 8.0
 
 
-def write_until_killed(path: Path, policy: Policy, after_s: float) -> int:
+def write_until_killed(
+    path: Path, policy: Policy, after_s: float, *, nbytes: int = 5_000, file_bytes: int = 100_000
+) -> int:
     """Have a journal written, kill the writer, and return the last ticket it told us of."""
     with subprocess.Popen(
-        [sys.executable, "-c", WRITER, path, policy.value], stdout=subprocess.PIPE
+        [sys.executable, "-c", WRITER, path, policy.value, str(nbytes), str(file_bytes)],
+        stdout=subprocess.PIPE,
     ) as writer:
         assert writer.stdout is not None
         told = writer.stdout.readline()  # it is at work
@@ -70,7 +75,8 @@ def check(path: Path, acknowledged: int) -> None:
     stored = sorted(int(value.read()[0]) for value in folded.state.data.values())
 
     assert folded.position >= acknowledged
-    assert stored == list(range(folded.position - LABELS + 1, folded.position + 1))
+    first = max(1, folded.position - LABELS + 1)  # it may have been killed before it came that far
+    assert stored == list(range(first, folded.position + 1))
     assert len(folder.blocks()) < MOST_FILES  # those of values that nobody needs go
 
 
@@ -93,3 +99,15 @@ def test_nothing_acknowledged_is_lost_by_many_kills(tmp_path: Path) -> None:
         rounds += 1
 
     assert rounds > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", Policy)
+def test_nothing_acknowledged_is_lost_by_kills_while_files_are_written_over(
+    policy: Policy, tmp_path: Path
+) -> None:
+    for _ in range(4):
+        acknowledged = write_until_killed(
+            tmp_path, policy, 0.5, nbytes=SMALLEST_BYTES // 3, file_bytes=SMALLEST_BYTES
+        )
+        check(tmp_path, acknowledged)
