@@ -9,8 +9,8 @@ tells, the chunks of a map included; ours sizes them itself.
     submit   a future for each call, all collected: calls a second
     map      one map over a hundred times as many items: calls a second
     one      one call at a time: milliseconds, median
-    1 MB     arrays there and back, all submitted at once, a hundredth as many, for the second time: megabytes a
-             second, both ways
+    1 MB     arrays there and back, all submitted at once, a hundredth as many: megabytes a second, both ways,
+             of the second round
     10 MB    the same, a five-hundredth as many
 """
 

@@ -8,6 +8,7 @@ import pytest
 
 from pyrotask.journal import JournalDamaged, JournalError, JournalHeld, NoJournal, open_journal
 from pyrotask.journal.folder import Folder
+from pyrotask.journal.frames import HEAD_BYTES
 from pyrotask.journal.recovery import fold
 from pyrotask.journal.repair import compact
 from tests.journal.lives import life, state_after, write
@@ -108,3 +109,30 @@ def test_a_loss_that_there_is_not_changes_nothing(journal: Path) -> None:
 
     assert compacted.kept is None
     assert fold(Folder(journal)).state.image() == state_after(COMMANDS).image()
+
+
+def test_after_an_accepted_loss_of_an_images_head_all_that_is_behind_it_is_there(journal: Path) -> None:
+    compact(journal)
+    (image,) = Folder(journal).images()
+    data = bytearray(image.path.read_bytes())
+    data[HEAD_BYTES // 2] ^= 1
+    image.path.write_bytes(data)
+    with pytest.raises(JournalDamaged, match="head of"):
+        compact(journal)
+    compacted = compact(journal, accept_loss=True)
+    opened = open_journal(journal)
+    opened.journal.close()
+
+    assert compacted.kept is not None
+    assert opened.journal.newest == EVENTS
+    assert opened.state.image() == state_after(COMMANDS).image()
+
+
+def test_an_image_of_another_journal_is_not_what_was_lost(journal: Path, tmp_path: Path) -> None:
+    compact(journal)
+    write(tmp_path / "another", COMMANDS)
+    compact(tmp_path / "another")
+    (image,) = Folder(journal).images()
+    (another,) = Folder(tmp_path / "another").images()
+    another.path.replace(image.path)
+    assert compact(journal, accept_loss=True).folded.state.tasks == {}

@@ -21,7 +21,7 @@ from pyrotask.core.state import DurableState
 from pyrotask.errors import BrokerBroken
 from pyrotask.journal.blocks import BlockFiles, blocks_of, file_of, first_too_short
 from pyrotask.journal.codec import NUMBERS
-from pyrotask.journal.folder import Folder
+from pyrotask.journal.folder import Folder, Part
 from pyrotask.journal.frames import HEAD_BYTES, read_head
 from pyrotask.journal.mark import Mark, read_mark
 from pyrotask.journal.problems import JournalDamaged, NoJournal, what_to_do
@@ -67,7 +67,7 @@ def fold(
     """
     require(folder)
     mark = read_mark(folder.mark)
-    folding = _Folding(folder, mark, files or BlockFiles(folder))
+    folding = _Folding(folder, mark, files or BlockFiles(folder), accepts_loss=accept_loss)
     damage = None
     try:
         with _without_collections():
@@ -77,7 +77,7 @@ def fold(
         if not accept_loss:
             raise
         damage = error
-    return folding.result(damage)
+    return folding.result(damage or folding.accepted)
 
 
 def require(folder: Folder) -> None:
@@ -122,7 +122,10 @@ def commits(folder: Folder, after: int = 0) -> Iterator[Commit]:
 
 
 class _Folding:
-    def __init__(self, folder: Folder, mark: Mark | None, files: BlockFiles) -> None:
+    def __init__(self, folder: Folder, mark: Mark | None, files: BlockFiles, *, accepts_loss: bool) -> None:
+        self._accepts_loss = accepts_loss
+        self.accepted: JournalDamaged | None = None
+        """Damage behind which it went on."""
         self._folder = folder
         self._mark = mark
         self._lineage = _lineage(folder, mark)
@@ -168,16 +171,27 @@ class _Folding:
         damage = None
         for part in reversed(images):  # an older one is there for as long as its logs are
             try:
-                loaded = read_image(part, self._lineage, self._files)
+                self._take_image(part)
             except JournalDamaged as error:
                 damage = damage or error
-                continue
-            self.state, self.last_at = loaded
-            self.image_position = part.position
-            self.reader = self._reader(part.position)
-            return
+            else:
+                return
         if damage is not None and self._first_log() != 1:
-            raise self.reader.damage(f"{damage}")
+            self._take_image_without_head(images, self.reader.damage(f"{damage}"))
+
+    def _take_image_without_head(self, images: list[Part], damage: JournalDamaged) -> None:
+        for part in reversed(images) if self._accepts_loss else ():
+            with contextlib.suppress(JournalDamaged):
+                self._take_image(part, without_head=True)
+                self.accepted = damage
+                return
+        raise damage
+
+    def _take_image(self, part: Part, *, without_head: bool = False) -> None:
+        loaded = read_image(part, self._lineage, self._files, without_head=without_head)
+        self.state, self.last_at = loaded
+        self.image_position = part.position
+        self.reader = self._reader(part.position)
 
     def _reader(self, after: int) -> LogReader:
         return LogReader(self._folder, self._lineage, after, self._files, _proven(self._mark))

@@ -59,14 +59,18 @@ def write_image(
     return image
 
 
-def read_image(part: Part, lineage: str, home_of: HomeOf) -> Loaded:
+def read_image(part: Part, lineage: str, home_of: HomeOf, *, without_head: bool = False) -> Loaded:
     """Read an image. ``home_of`` finds the files of its blocks.
+
+    ``without_head``: also if nothing can be read of its head. What is behind has checksums of its own,
+    and an end.
 
     Raises:
         JournalDamaged: it is not whole, or belongs to another journal.
     """
     with part.path.open("rb") as file:
-        if read_head(file.read(HEAD_BYTES)) != (IMAGE, lineage, part.position):
+        head = read_head(file.read(HEAD_BYTES))
+        if head != (IMAGE, lineage, part.position) and not (without_head and head is None):
             raise JournalDamaged(f"the head of {part.path} is damaged, or it belongs to another journal", 0)
         reading = _Records(file, part.path, home_of)
         return Loaded(state_of(reading), reading.last_at)
