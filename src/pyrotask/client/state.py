@@ -113,7 +113,7 @@ class State:
                 if self._is_too_much() and threading.get_ident() not in self._own_threads:
                     self._room.wait_for(lambda: not self._is_too_much() or self._is_over())
                 self._check()
-                send = self._direct_way(future)
+                send = self._direct_way(future, payload)
                 if future.key is not None:
                     known = self._keyed.get(future.key)
                     if known is not None:
@@ -430,10 +430,12 @@ class State:
 
     # --- inside, under the lock -------------------------------------------------------------------------
 
-    def _direct_way(self, future: TaskFuture) -> Callable[[TaskFuture], None] | None:
+    def _direct_way(self, future: TaskFuture, payload: Payload | None) -> Callable[[TaskFuture], None] | None:
         """How whoever submits it sends it; None: by the sender."""
         is_alone = self._is_idle and self._is_listening and self._takes_lone and self.lone is None
         if not is_alone or self._has_work():  # that only after a Ctrl-C
+            return None
+        if payload is not None and payload.shared_bytes:  # the sender's connection can name what is shared
             return None
         return self.send_directly if future.size <= MOST_DIRECT_BYTES and not future.inputs else None
 
