@@ -233,6 +233,7 @@ def test_trouble_in_the_submitting_thread_is_put_right_and_the_task_is_done_once
     with Session(server.address) as session:
         assert session.submit("note", 0).result(PATIENCE_S) == 0
         wait_until_idle(session)
+        assert isinstance(session._collecting, Link)
         begin = session._collecting.begin
 
         def in_trouble(method: str, *args: object) -> None:

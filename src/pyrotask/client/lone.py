@@ -19,7 +19,6 @@ from pyrotask.remote.versions import TAKES_ON_AND_WAITS
 if TYPE_CHECKING:
     from pyrotask.client.future import TaskFuture
     from pyrotask.client.link import Link
-    from pyrotask.client.near import NearLink
     from pyrotask.client.numbers import Number, Numbers
     from pyrotask.client.state import State
 
@@ -39,11 +38,11 @@ class Lone:
 
     Args:
         state: the session's.
-        link: the collector's.
+        link: the collector's; None: it has no connection, and nothing is to be saved by fewer calls.
         numbers: the session's.
     """
 
-    def __init__(self, state: State, link: Link | NearLink, numbers: Numbers) -> None:
+    def __init__(self, state: State, link: Link | None, numbers: Numbers) -> None:
         self._state = state
         self._link = link
         self._numbers = numbers
@@ -61,7 +60,7 @@ class Lone:
     @property
     def is_possible(self) -> bool:
         """Whether the broker that we are connected to knows such calls."""
-        return self._link.wire >= TAKES_ON_AND_WAITS
+        return self._link is not None and self._link.wire >= TAKES_ON_AND_WAITS
 
     def send(self, future: TaskFuture) -> None:
         """Send a submit, in the thread that submits. If that does not succeed, the collector does it.
@@ -71,14 +70,14 @@ class Lone:
         with self._line:
             if self._is_taken_over or self._state.lone is not future:
                 return
-            number = self._number
-            if number is None or not self._link.is_ready:  # it was, a moment ago
+            link, number = self._link, self._number
+            if number is None or link is None or not link.is_ready:  # it was, a moment ago
                 self._state.wanted.ring()
                 return
             self._sent_at = time.monotonic()
             self._is_begun = True
             try:
-                self._link.begin(_CALL, *self._call(future, number))
+                link.begin(_CALL, *self._call(future, number))
             except Exception:  # noqa: BLE001 - whatever it is, the collector comes to it
                 self._state.wanted.ring()
             else:
@@ -91,7 +90,7 @@ class Lone:
 
     def prepare(self) -> bool:
         """Be ready for one. False: that cannot be, for now."""
-        if not (self.is_possible and self._link.is_ready):
+        if self._link is None or not (self.is_possible and self._link.is_ready):
             return False
         if self._number is None:
             self._number = self._numbers.draw()
@@ -113,27 +112,30 @@ class Lone:
 
         Raises as `Link.call` does, but for what is wrong with this task.
         """
+        link = self._link
+        if link is None:
+            return False
         with self._line:
             future, number = self._state.lone, self._number
             if future is None:
                 if has_come:  # nobody has asked for anything: it is the end of the connection
-                    self._link.close()
+                    link.close()
                 return False
             if self._is_sent and not has_come and time.monotonic() < self._sent_at + CALL_TIMEOUT_S:
                 return True
             self._is_taken_over = True
             has_come = has_come and self._is_sent
             if self._is_begun and not has_come:
-                self._link.close()
+                link.close()
         if number is None:
             number = self._numbers.draw()
-        self._finish(future, number, has_come=has_come)
+        self._finish(link, future, number, has_come=has_come)
         return True
 
-    def _finish(self, future: TaskFuture, number: Number, *, has_come: bool) -> None:
+    def _finish(self, link: Link, future: TaskFuture, number: Number, *, has_come: bool) -> None:
         call = self._call(future, number)
         try:
-            reply = self._link.end(_CALL, *call) if has_come else self._link.call(_CALL, *call)
+            reply = link.end(_CALL, *call) if has_come else link.call(_CALL, *call)
         except UnknownSession:
             raise
         except (Refused, TaskManagerTermination, TypeError, ValueError, VersionMismatch) as error:

@@ -16,7 +16,6 @@ from pyrotask.errors import BrokerBroken
 from pyrotask.journal import Ticket
 from pyrotask.reference import Origin
 from pyrotask.remote import bulk
-from pyrotask.remote.versions import WIRES
 
 if TYPE_CHECKING:
     from pyrotask.broker import Broker
@@ -25,7 +24,7 @@ HERE = Origin(None, None)
 
 
 class NearLink:
-    """Does what a `Link` does; there is no connection that could break.
+    """Does what a `Link` does; there is no connection that could break, and no call is merely begun.
 
     Args:
         broker: it must outlive us.
@@ -47,24 +46,6 @@ class NearLink:
         if not (request.blocks and request.timeout is None):
             return self._broker.call(lambda m, now: request.command(m, now, None), request.present)
         return request.present(self._wait_for(request))
-
-    @property
-    def wire(self) -> int:
-        """Nothing is to be saved here by fewer calls: only the oldest ones are needed."""
-        return WIRES.oldest
-
-    @property
-    def is_ready(self) -> bool:
-        """See `begin`."""
-        return False
-
-    def begin(self, method: str, *args: object) -> None:
-        """Nothing is begun here: `call` takes no longer."""
-        raise NotImplementedError
-
-    def end(self, method: str, *args: object) -> Any:
-        """See `begin`."""
-        raise NotImplementedError
 
     def fileno(self) -> int:
         """There is no descriptor."""

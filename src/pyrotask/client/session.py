@@ -391,8 +391,9 @@ class Session:
             if self._threads or self._is_closed:
                 return
             numbers = Numbers(self._session)
-            lone = Lone(self._state, self._collecting, numbers)
-            if self._broker is None:
+            connected = self._collecting if isinstance(self._collecting, Link) else None
+            lone = Lone(self._state, connected, numbers)
+            if connected is not None:
                 self._state.send_directly = lone.send
             jobs = (
                 ("pyrotask-sender", Sender(self._state, self._link, numbers, lone)),
