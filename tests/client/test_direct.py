@@ -394,10 +394,12 @@ class Interruption:
         self.has_come = False
 
     def __enter__(self) -> None:
+        gc.disable()  # what earlier tests have left to it has finalizers, which are our code as well
         sys.setprofile(self._look)
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
+        gc.enable()
 
     def _look(self, frame: FrameType, event: str, _what: object) -> None:
         if event not in {"call", "c_return"} or "pyrotask" not in frame.f_globals["__name__"]:
