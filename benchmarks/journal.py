@@ -41,11 +41,11 @@ def events(number: int) -> list[e.Event]:
     made: list[e.Event] = []
     for task in map(TaskNumber, range(number // 5)):
         made += [
-            e.TaskSubmitted(10**18 + task, task, "sqrt", VALUE, DEFAULT_OPTIONS, PUBLIC),
-            e.TaskLeased(10**18 + task, task, None, 1),
-            e.TaskSucceeded(10**18 + task, task, VALUE),
-            e.ResultDelivered(task),
-            e.TaskForgotten(task),
+            e.TasksSubmitted(10**18 + task, task, "sqrt", (VALUE,), DEFAULT_OPTIONS, PUBLIC),
+            e.TasksLeased(10**18 + task, (task,), None, (1,)),
+            e.TasksSucceeded(10**18 + task, (task,), (VALUE,)),
+            e.ResultsDelivered((task,)),
+            e.TasksForgotten((task,)),
         ]
     return made
 
@@ -175,7 +175,7 @@ def print_recovery(folder: Path, waiting: int) -> None:
     for start in range(0, waiting, 1000):
         journal.append(
             [
-                e.TaskSubmitted(10**18, TaskNumber(number), "sqrt", VALUE, DEFAULT_OPTIONS, PUBLIC)
+                e.TasksSubmitted(10**18, TaskNumber(number), "sqrt", (VALUE,), DEFAULT_OPTIONS, PUBLIC)
                 for number in range(start, start + 1000)
             ]
         )

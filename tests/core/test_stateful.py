@@ -210,6 +210,22 @@ class AnyStory(RuleBasedStateMachine):
         return number
 
     @rule(
+        target=tasks,
+        said=st.lists(st.tuples(TAGS, PAYLOADS, OPTIONS, KEYS), max_size=4),
+        wait_s=st.none() | st.integers(-1, 10),
+        inputs=st.lists(tasks, max_size=2),
+        session=st.just(PUBLIC) | sessions,
+    )
+    def submit_many(self, said: list[Any], wait_s: int | None, inputs: list[Any], session: Any) -> Any:
+        due_at = None if wait_s is None else self.world.now + wait_s * SECOND
+        items = [
+            NewTask(tag, payload, options, due_at, tuple(inputs), key) for tag, payload, options, key in said
+        ]
+        numbers = self.do(self.machine.submit_many, self.world.now, items, session=session)
+        self.submitted.update(numbers or ())
+        return multiple(*numbers or ())
+
+    @rule(
         target=leases,
         tags=SOME_TAGS,
         process=st.none() | processes,
@@ -276,6 +292,11 @@ class AnyStory(RuleBasedStateMachine):
     def succeed(self, lease: Any, value: Any, attempt: bool, connection: Any) -> None:
         named = lease.attempt if attempt else None
         self.do(self.machine.succeed, self.world.now, lease.task, value, attempt=named, connection=connection)
+
+    @rule(some=st.lists(leases, max_size=4), value=PAYLOADS)
+    def succeed_many(self, some: list[Any], value: Any) -> None:
+        answers = [(lease.task, lease.attempt, value) for lease in some]
+        self.do(self.machine.succeed_many, self.world.now, answers)
 
     @rule(lease=leases, process=st.none() | processes, connection=st.none() | connections)
     def fail(self, lease: Any, process: Any, connection: Any) -> None:

@@ -45,12 +45,12 @@ def value(number: int, nbytes: int = BLOCK_BYTES) -> Payload:
 
 def submitted(number: int, payload: Payload | None = None) -> e.Event:
     payload = value(number) if payload is None else payload
-    return e.TaskSubmitted(number, TaskNumber(number), "a", payload, DEFAULT_OPTIONS, PUBLIC)
+    return e.TasksSubmitted(number, TaskNumber(number), "a", (payload,), DEFAULT_OPTIONS, PUBLIC)
 
 
 def ended(number: int) -> list[e.Event]:
     task = TaskNumber(number)
-    return [e.TaskCancelled(number, task, ""), e.ResultDelivered(task), e.TaskForgotten(task)]
+    return [e.TaskCancelled(number, task, ""), e.ResultsDelivered((task,)), e.TasksForgotten((task,))]
 
 
 class Book:
@@ -278,9 +278,9 @@ def test_after_an_accepted_loss_a_lost_result_counts_as_lost_with_its_worker(tmp
     book.add(
         RESERVED,
         submitted(0, small),
-        e.TaskLeased(1, source, None, 1),
-        e.TaskSubmitted(1, needy, "a", small, DEFAULT_OPTIONS, PUBLIC, None, (source,)),
-        e.TaskSucceeded(2, source, value(0)),
+        e.TasksLeased(1, (source,), None, (1,)),
+        e.TasksSubmitted(1, needy, "a", (small,), DEFAULT_OPTIONS, PUBLIC, None, (source,)),
+        e.TasksSucceeded(2, (source,), (value(0),)),
         e.InputsReady(needy),
     )
     book.journal.close()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pyrotask.core import events as e
 from pyrotask.core.blocks import Block
-from pyrotask.core.model import DEFAULT_OPTIONS, Options, Payload, TaskNumber
+from pyrotask.core.model import DEFAULT_OPTIONS, Options, Payload, SessionId, TaskNumber
 from pyrotask.journal.codec import NUMBERS, Decoder, encode, pack
 from pyrotask.journal.problems import JournalTooNew
 from tests.journal.lives import life
@@ -20,8 +20,8 @@ PAYLOAD = Payload("plain", (b"x",))
 EVENT_TYPES = typing.get_args(e.Event)
 
 
-def submitted(options: Options = DEFAULT_OPTIONS) -> e.TaskSubmitted:
-    return e.TaskSubmitted(1, TaskNumber(0), "a", PAYLOAD, options, 0)  # type: ignore[arg-type]
+def submitted(options: Options = DEFAULT_OPTIONS) -> e.TasksSubmitted:
+    return e.TasksSubmitted(1, TaskNumber(0), "a", (PAYLOAD,), options, 0)  # type: ignore[arg-type]
 
 
 def test_every_event_has_a_number_of_its_own() -> None:
@@ -82,8 +82,8 @@ def test_options_that_say_the_same_are_one_object() -> None:
     events = [submitted(Options(priority=1)), submitted(Options(priority=1))]
     first, second = Decoder().decode(encode(events))
 
-    assert isinstance(first, e.TaskSubmitted)
-    assert isinstance(second, e.TaskSubmitted)
+    assert isinstance(first, e.TasksSubmitted)
+    assert isinstance(second, e.TasksSubmitted)
     assert first.options is second.options
 
 
@@ -101,9 +101,28 @@ def test_texts_that_are_no_unicode_come_back() -> None:
 
 
 def test_a_row_without_the_fields_that_came_later_gets_their_defaults() -> None:
-    old_row = (NUMBERS[e.TaskSubmitted], 1, 1, 0, "a", PAYLOAD, None, 0)
+    old_row = (NUMBERS[e.TasksSubmitted], 1, 1, 0, "a", PAYLOAD, None, 0)
 
     assert Decoder().decode(pack([old_row])) == [submitted()]
+
+
+def test_rows_about_one_task_are_read_as_those_about_several() -> None:
+    task = TaskNumber(7)
+    old_rows = [
+        (NUMBERS[e.TasksLeased], 1, 5, 7, None, 3),
+        (NUMBERS[e.TasksSucceeded], 1, 6, 7, PAYLOAD),
+        (NUMBERS[e.ResultsDelivered], 1, 7),
+        (NUMBERS[e.ResultsDelivered], 1, 7, 2),
+        (NUMBERS[e.TasksForgotten], 1, 7),
+    ]
+
+    assert Decoder().decode(pack(old_rows)) == [
+        e.TasksLeased(5, (task,), None, (3,)),
+        e.TasksSucceeded(6, (task,), (PAYLOAD,)),
+        e.ResultsDelivered((task,)),
+        e.ResultsDelivered((task,), SessionId(2)),
+        e.TasksForgotten((task,)),
+    ]
 
 
 def test_rows_of_older_versions_are_brought_up_step_by_step() -> None:

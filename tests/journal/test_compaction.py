@@ -27,11 +27,11 @@ def whole_life(number: int) -> list[e.Event]:
     """A task that comes and goes."""
     task = TaskNumber(number)
     return [
-        e.TaskSubmitted(number, task, "a", VALUE, DEFAULT_OPTIONS, PUBLIC),
-        e.TaskLeased(number, task, None, 1),
-        e.TaskSucceeded(number, task, VALUE),
-        e.ResultDelivered(task),
-        e.TaskForgotten(task),
+        e.TasksSubmitted(number, task, "a", (VALUE,), DEFAULT_OPTIONS, PUBLIC),
+        e.TasksLeased(number, (task,), None, (1,)),
+        e.TasksSucceeded(number, (task,), (VALUE,)),
+        e.ResultsDelivered((task,)),
+        e.TasksForgotten((task,)),
     ]
 
 

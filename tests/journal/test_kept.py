@@ -6,6 +6,7 @@ format changes, its first journal is kept beside the others, under a number of i
     version-1   without files for large values
     version-2   with them
     version-3   with digests of another kind
+    version-4   with events that are about several tasks
 """
 
 from __future__ import annotations
@@ -52,7 +53,28 @@ def opened_copy(version: str, tmp_path: Path) -> Folder:
 
 def kept_lines(version: str) -> list[dict[str, Any]]:
     text = (KEPT / version / "exported.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    return [in_words_of_today(json.loads(line)) for line in text.splitlines()]
+
+
+IN_THE_PLURAL = {
+    "TaskSubmitted": "TasksSubmitted",
+    "TaskLeased": "TasksLeased",
+    "TaskSucceeded": "TasksSucceeded",
+    "ResultDelivered": "ResultsDelivered",
+    "TaskForgotten": "TasksForgotten",
+}
+"""Events that were about one task up to version 3."""
+
+
+def in_words_of_today(line: dict[str, Any]) -> dict[str, Any]:
+    event = IN_THE_PLURAL.get(line.get("event", ""))
+    if event is None:
+        return line
+    plurals = {"task": "tasks", "payload": "payloads", "attempt": "attempts", "value": "values"}
+    said = {plurals.get(name, name): [value] if name in plurals else value for name, value in line.items()}
+    if event == "TasksSubmitted":
+        (said["first"],) = said.pop("tasks")
+    return {**said, "event": event}
 
 
 def without_what_came_later(line: Any, kept: Any) -> Any:
@@ -99,16 +121,16 @@ def test_the_first_version_has_every_event_of_then() -> None:
 def one_of_each() -> list[e.Event]:
     """A story with every event there is, after an image."""
     failure = Failure(Payload("plain", (b"error",)), "Traceback ...", ("ValueError",), "bad luck")
-    value = Payload("pickle", (b"value", b"buffer"))
+    value, other = Payload("pickle", (b"value", b"buffer")), Payload("plain", (b"other",))
     process, node, session = ProcessId(900), NodeId(900), SessionId(900)
     policy = RetryPolicy(1, 5, 1.5, 50, 0.2, ("ValueError",))
     options = Options(3, policy, 10, 5, 7, plain_answer=True)
 
-    def lease(task: int, attempt: int = 1) -> e.TaskLeased:
-        return e.TaskLeased(7, TaskNumber(task), process, attempt)
+    def lease(task: int, attempt: int = 1) -> e.TasksLeased:
+        return e.TasksLeased(7, (TaskNumber(task),), process, (attempt,))
 
-    def submit(task: int, **more: Any) -> e.TaskSubmitted:
-        return e.TaskSubmitted(6, TaskNumber(task), "späť", value, DEFAULT_OPTIONS, session, **more)
+    def submit(task: int, **more: Any) -> e.TasksSubmitted:
+        return e.TasksSubmitted(6, TaskNumber(task), "späť", (value,), DEFAULT_OPTIONS, session, **more)
 
     n = [TaskNumber(900 + k) for k in range(9)]
     return [
@@ -116,7 +138,7 @@ def one_of_each() -> list[e.Event]:
         e.NodeRegistered(2, node, 5, "a node"),
         e.ProcessRegistered(3, process, Kind.WORKER, 5, "a process", node, frozenset({"a", "b"})),
         e.SessionOpened(4, session, "a session"),
-        e.TaskSubmitted(5, n[0], "a", value, options, session),
+        e.TasksSubmitted(5, n[0], "a", (value,), options, session),
         lease(n[0]),
         e.TaskReleased(n[0], Cause.NOT_BEGUN),
         lease(n[0], 2),
@@ -132,17 +154,22 @@ def one_of_each() -> list[e.Event]:
         submit(n[1], due_at=99),
         submit(n[2], inputs=(n[0],)),
         lease(n[0], 6),
-        e.TaskSucceeded(14, n[0], value),
+        e.TasksSucceeded(14, (n[0],), (value,)),
         e.InputsReady(n[2]),
         e.LateAnswer(n[0]),
-        e.ResultDelivered(n[0]),
+        e.ResultsDelivered((n[0],)),
         e.DeliveryUndone(n[0]),
         e.DeliveryAcknowledged(n[0]),
         e.TaskCancelled(15, n[1], "not wanted"),
         submit(n[3]),
         e.TaskFailed(16, n[3], "no input"),
-        e.ResultDelivered(n[3]),
-        e.TaskForgotten(n[3]),
+        e.ResultsDelivered((n[3],)),
+        e.TasksForgotten((n[3],)),
+        e.TasksSubmitted(16, n[4], "b", (value, other), options, session),
+        e.TasksLeased(16, (n[5], n[4]), process, (1, 2)),
+        e.TasksSucceeded(16, (n[4], n[5]), (value, other)),
+        e.ResultsDelivered((n[5], n[4]), session),
+        e.TasksForgotten((n[4], n[5])),
         e.DataStored((("x", value), ("y", Payload("plain", (Block(b"a large value"),))))),
         e.DataDeleted("x"),
         e.ProcessUnregistered(process),

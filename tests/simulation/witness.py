@@ -66,8 +66,12 @@ class Witness:
         """A call was done, and these events came of it."""
         self.tell("broker:", call, reply, events)
         for event in events:
-            if isinstance(event, e.TaskLeased):
+            if isinstance(event, e.TasksLeased):
                 self._leased(event)
+            elif isinstance(event, e.TasksSucceeded):
+                for task in event.tasks:
+                    self._holders.pop(task, None)
+                self._succeeded.update(event.tasks)
             elif isinstance(event, (e.TaskRaised, e.TaskReleased)):
                 self._ended_by_hand(event, call)
                 self._holders.pop(event.task, None)
@@ -76,8 +80,6 @@ class Witness:
                 self._answered.discard(event.task)
             elif isinstance(event, _ENDS_OF_LEASES):
                 self._holders.pop(event.task, None)
-                if isinstance(event, e.TaskSucceeded):
-                    self._succeeded.add(event.task)
 
     def crashed(self) -> None:
         """The broker died; what its events said need not be so."""
@@ -89,12 +91,13 @@ class Witness:
         if task in self._succeeded:
             self._answered.add(task)
 
-    def _leased(self, event: e.TaskLeased) -> None:
-        if self.is_strict and event.task in self._answered:
-            raise LawBrokenError(f"task {event.task} runs again, though its value was acknowledged")
-        if event.task in self._holders:
-            raise LawBrokenError(f"task {event.task} has two holders")
-        self._holders[event.task] = (event.process, event.attempt)
+    def _leased(self, event: e.TasksLeased) -> None:
+        for task, attempt in zip(event.tasks, event.attempts, strict=True):
+            if self.is_strict and task in self._answered:
+                raise LawBrokenError(f"task {task} runs again, though its value was acknowledged")
+            if task in self._holders:
+                raise LawBrokenError(f"task {task} has two holders")
+            self._holders[task] = (event.process, attempt)
 
     def _ended_by_hand(self, event: e.TaskRaised | e.TaskReleased, call: tuple[Any, ...]) -> None:
         holder = self._holders.get(event.task)
@@ -112,6 +115,5 @@ _ENDS_OF_LEASES = (
     e.TaskCrashed,
     e.TaskLost,
     e.TimeLimitReached,
-    e.TaskSucceeded,
     e.TaskCancelled,
 )

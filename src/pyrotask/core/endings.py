@@ -8,23 +8,30 @@ takes it along), it has a key, or it is a failure of a session, which is kept fo
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from itertools import count as count_from
 from typing import TYPE_CHECKING
 
 from pyrotask.core import events as e
 from pyrotask.core.deadlines import Due, Key
 from pyrotask.core.model import (
+    ACKNOWLEDGED,
+    CANCELLED,
+    FAILED,
+    HANDED_OUT,
+    NEW,
+    NOT_HANDED_OUT,
     PLAIN,
     PUBLIC,
+    SCHEDULED,
     Answer,
     Delivered,
-    Delivery,
     Ended,
     Limits,
     Nanoseconds,
     Payload,
     Place,
     SessionId,
-    State,
     Success,
     Task,
     TaskNumber,
@@ -57,14 +64,17 @@ class Endings:
 
     # --- with a value -------------------------------------------------------------------
 
-    def succeed(self, now: Nanoseconds, task: Task, value: Payload) -> None:
-        """The first valid answer has come, in whatever state the task is."""
-        if task.state is State.SCHEDULED:
-            self._deadlines.clear(Key(Due.TASK, task.number))
-        self._recorder.record(e.TaskSucceeded(now, task.number, value))
-        for number in list(task.dependents or ()):
-            self._input_ready(self._state.tasks[number])
-        self._finished(task)
+    def succeed(self, now: Nanoseconds, tasks: Sequence[Task], values: Sequence[Payload]) -> None:
+        """The first valid answers have come, in whatever states the tasks are; each is there once."""
+        for task in tasks:
+            if task.state is SCHEDULED:
+                self._deadlines.clear(Key(Due.TASK, task.number))
+        numbers = tuple([task.number for task in tasks])
+        self._recorder.record(NEW(e.TasksSucceeded, (now, numbers, tuple(values))))
+        for task in tasks:
+            for number in list(task.dependents or ()):
+                self._input_ready(self._state.tasks[number])
+            self._finished(task)
 
     def _input_ready(self, task: Task) -> None:
         if schedule_of(task).unready == 0:
@@ -94,7 +104,7 @@ class Endings:
         """A new task may need a value that there will never be."""
         for number in task.inputs:
             source = self._state.tasks[number]
-            if source.state is State.FAILED or source.state is State.CANCELLED:
+            if source.state is FAILED or source.state is CANCELLED:
                 self._fail_for_input(now, task, source)
                 return
 
@@ -114,8 +124,8 @@ class Endings:
         """Hand the answer out."""
         task = self.task_of(place)
         if place.session != PUBLIC:
-            self._recorder.expect_delivery(self._state.sessions[place.session])
-        self._recorder.record(e.ResultDelivered(task.number, _other_session(task, place)))
+            self._recorder.expect_deliveries(self._state.sessions[place.session], 1)
+        self._recorder.record(NEW(e.ResultsDelivered, ((task.number,), _other_session(task, place))))
         return answer_of(task)
 
     def deliver_many(self, view: View, count: int, sent_bytes: int = 0) -> list[Delivered]:
@@ -124,12 +134,20 @@ class Endings:
         There may be fewer: with ``sent_bytes``, they must fit into one reply.
         """
         delivered: list[Delivered] = []
-        most_bytes = self._limits.max_reply_bytes
-        while len(delivered) < count and sent_bytes < most_bytes and (place := view.first()) is not None:
-            answer = self.deliver(place)
-            number = self._state.sessions[place.session].handed_out[place.number]
-            delivered.append(Delivered(number, answer))
-            sent_bytes += size_of(answer)
+        room_bytes = self._limits.max_reply_bytes - sent_bytes
+        while room_bytes > 0 and (run := view.run(count - len(delivered))):
+            session = self._state.sessions[run[0].session]
+            answers: list[Answer] = []
+            for place in run:
+                answer = answer_of(self._state.tasks[place.number])
+                answers.append(answer)
+                room_bytes -= size_of(answer)
+                if room_bytes <= 0:
+                    break
+            self._recorder.expect_deliveries(session, len(answers))
+            first = session.next_delivery
+            self._recorder.record(e.ResultsDelivered(tuple([one.task for one in answers]), session.id))
+            delivered += map(Delivered, count_from(first), answers)
         return delivered
 
     def unreadable(self, place: Place) -> PayloadError | None:
@@ -152,14 +170,18 @@ class Endings:
             "the next call goes on behind it"
         )
 
-    def acknowledge(self, place: Place) -> None:
-        """The answer, which was handed out, has arrived."""
-        task = self.task_of(place)
-        if place is task and self._may_go(task):
-            self._recorder.record(e.TaskForgotten(task.number))
-            return
-        self._recorder.record(e.DeliveryAcknowledged(task.number, _other_session(task, place)))
-        self._forget_if_done(task)
+    def acknowledge(self, places: Iterable[Place]) -> None:
+        """The answers, which were handed out, have arrived."""
+        going: list[TaskNumber] = []
+        for place in places:
+            task = self._state.tasks[place.number]
+            if place is task and self._may_go(task):
+                going.append(task.number)
+            else:
+                self._recorder.record(e.DeliveryAcknowledged(task.number, _other_session(task, place)))
+                self._forget_if_done(task)
+        if going:
+            self._recorder.record(NEW(e.TasksForgotten, (tuple(going),)))
 
     def undo_delivery(self, task: Task) -> None:
         """The answer has not arrived: it is first in line again."""
@@ -169,10 +191,10 @@ class Endings:
     def subscribe(self, task: Task, session: SessionId) -> None:
         """One more submit of its key: the answer goes to that session, also if it did before."""
         place = self._state.place_of(task, session)
-        if place is not None and place.delivery is Delivery.HANDED_OUT:
+        if place is not None and place.delivery is HANDED_OUT:
             # Its client may have taken it for the submit before, and told nobody yet.
             self.unsubscribe(task, session)
-        elif place is not None and place.delivery is Delivery.NONE:
+        elif place is not None and place.delivery is NOT_HANDED_OUT:
             return
         self._recorder.record(e.TaskSubscribed(task.number, session))
         self._touch_claims(task)
@@ -181,7 +203,7 @@ class Endings:
         """The session, which has a claim to the answer, has none any more."""
         place = self._state.place_of(task, session)
         assert place is not None, task.number
-        if place.delivery is not Delivery.ACKNOWLEDGED:
+        if place.delivery is not ACKNOWLEDGED:
             self._recorder.record(e.TaskUnsubscribed(task.number, session))
 
     def drop(self, task: Task) -> None:
@@ -189,10 +211,10 @@ class Endings:
         self.stop_keeping(task.number)
         for session in list(task.keyed.subscribers) if task.keyed is not None else ():
             self.unsubscribe(task, session)
-        if task.delivery is not Delivery.ACKNOWLEDGED:
+        if task.delivery is not ACKNOWLEDGED:
             self._recorder.record(e.DeliveryAcknowledged(task.number))
         if task.dependents is None:
-            self._recorder.record(e.TaskForgotten(task.number))
+            self._recorder.record(e.TasksForgotten((task.number,)))
 
     # --- keeping --------------------------------------------------------------------------
 
@@ -213,7 +235,7 @@ class Endings:
 
     def is_to_be_kept(self, task: Task) -> bool:
         """Whether it stays for a while when it is delivered."""
-        return task.state is State.FAILED and task.session != PUBLIC
+        return task.state is FAILED and task.session != PUBLIC
 
     # --- the end --------------------------------------------------------------------------
 
@@ -232,10 +254,10 @@ class Endings:
                 self._recorder.touch(place)
 
     def _forget_if_done(self, task: Task) -> None:
-        if task.delivery is not Delivery.ACKNOWLEDGED:
+        if task.delivery is not ACKNOWLEDGED:
             return
         if self._may_go(task):
-            self._recorder.record(e.TaskForgotten(task.number))
+            self._recorder.record(e.TasksForgotten((task.number,)))
         elif self.is_to_be_kept(task) and task.keyed is None:
             self.keep(task)
 

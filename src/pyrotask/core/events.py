@@ -3,10 +3,14 @@
 An event is a fact in the past: it is never refused, and says all that `state.apply` needs,
 so that a replay comes to the same state as the run that it replays. Adding a field is a new
 version of the event for the journal; a default keeps old records readable.
+
+What happens to each task in its ordinary life is said of many at once, as it happens in batches:
+those events are named in the plural. ``tasks`` has their numbers, each once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pyrotask.core.model import (
@@ -55,18 +59,27 @@ class Terminated(NamedTuple):
 # --- tasks ------------------------------------------------------------------------------
 
 
-class TaskSubmitted(NamedTuple):
-    """A task was taken on. With a later ``due_at`` or unfinished inputs it is SCHEDULED."""
+class TasksSubmitted(NamedTuple):
+    """Tasks were taken on. With a later ``due_at`` or unfinished inputs they are SCHEDULED.
+
+    They have the numbers from ``first`` on, and differ in their payloads only. With a key there
+    is one.
+    """
 
     at: Nanoseconds
-    task: TaskNumber
+    first: TaskNumber
     tag: str
-    payload: Payload
+    payloads: tuple[Payload, ...]
     options: Options
     session: SessionId
     due_at: Nanoseconds | None = None
     inputs: tuple[TaskNumber, ...] = ()
     key: str | None = None
+
+    @property
+    def tasks(self) -> Sequence[int]:
+        """Their numbers."""
+        return range(self.first, self.first + len(self.payloads))
 
 
 class TaskDue(NamedTuple):
@@ -81,13 +94,13 @@ class InputsReady(NamedTuple):
     task: TaskNumber
 
 
-class TaskLeased(NamedTuple):
-    """A process (None: somebody on a connection) may run the task."""
+class TasksLeased(NamedTuple):
+    """A process (None: somebody on a connection) may run these tasks, each as that attempt."""
 
     at: Nanoseconds
-    task: TaskNumber
+    tasks: tuple[TaskNumber, ...]
     process: ProcessId | None
-    attempt: int
+    attempts: tuple[int, ...]
 
 
 class TaskReleased(NamedTuple):
@@ -132,12 +145,12 @@ class TimeLimitReached(NamedTuple):
     retry_at: Nanoseconds | None
 
 
-class TaskSucceeded(NamedTuple):
-    """The first valid answer."""
+class TasksSucceeded(NamedTuple):
+    """The first valid answers."""
 
     at: Nanoseconds
-    task: TaskNumber
-    value: Payload
+    tasks: tuple[TaskNumber, ...]
+    values: tuple[Payload, ...]
 
 
 class TaskFailed(NamedTuple):
@@ -184,10 +197,10 @@ class TaskUnsubscribed(NamedTuple):
     session: SessionId
 
 
-class ResultDelivered(NamedTuple):
-    """The answer was handed out, in that session; None: in the task's own."""
+class ResultsDelivered(NamedTuple):
+    """The answers were handed out, in that session; None: each in the task's own."""
 
-    task: TaskNumber
+    tasks: tuple[TaskNumber, ...]
     session: SessionId | None = None
 
 
@@ -205,10 +218,10 @@ class DeliveryAcknowledged(NamedTuple):
     session: SessionId | None = None
 
 
-class TaskForgotten(NamedTuple):
-    """Nobody needs the task any more."""
+class TasksForgotten(NamedTuple):
+    """Nobody needs these tasks any more."""
 
-    task: TaskNumber
+    tasks: tuple[TaskNumber, ...]
 
 
 # --- processes, nodes, sessions, data -----------------------------------------------------
@@ -293,27 +306,24 @@ class DataDeleted(NamedTuple):
     label: str
 
 
+BatchEvent = TasksSubmitted | TasksLeased | TasksSucceeded | ResultsDelivered | TasksForgotten
 TaskEvent = (
-    TaskSubmitted
+    BatchEvent
     | TaskDue
     | InputsReady
-    | TaskLeased
     | TaskReleased
     | TaskCrashed
     | TaskLost
     | TaskRaised
     | TimeLimitReached
-    | TaskSucceeded
     | TaskFailed
     | TaskCancelled
     | TaskRetried
     | LateAnswer
     | TaskSubscribed
     | TaskUnsubscribed
-    | ResultDelivered
     | DeliveryUndone
     | DeliveryAcknowledged
-    | TaskForgotten
 )
 OtherEvent = (
     BrokerStarted

@@ -112,6 +112,23 @@ class View:
                 heapreplace(heap, (priority, head.order, lane))
         return None
 
+    def run(self, most: int) -> list[Place]:
+        """The first up to ``most`` that come one after another and stand in one lane; none if all is empty.
+
+        There may be more of them in that lane: ask again when these have left it.
+        """
+        head = self.first()
+        if head is None or most <= 0:
+            return []
+        # The entries of other lanes that are next in the heap: none of theirs comes before that.
+        stop = min([entry[:2] for entry in self._heap[1:3]], default=None)
+        priority = self._heap[0][0]
+        run, task = [head], head.next
+        while task is not None and len(run) < most and (stop is None or (priority, task.order) < stop):
+            run.append(task)
+            task = task.next
+        return run
+
     def note_head(self, lane: Lane) -> None:
         """Take notice of a lane that has been empty, or has a new head before the old one."""
         head, noted = lane.head, self._noted.get(lane)

@@ -6,13 +6,18 @@ over, and its deadlines; `_over` ends those, and goes before the event that ends
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pyrotask.core import events as e
 from pyrotask.core.deadlines import Due, Key
 from pyrotask.core.endings import name_of
 from pyrotask.core.model import (
+    NEW,
+    RUNNING,
+    WAITING,
     Cause,
     Failure,
     Holder,
@@ -24,7 +29,6 @@ from pyrotask.core.model import (
     Payload,
     Process,
     ProcessId,
-    State,
     Task,
     TaskNumber,
     Trouble,
@@ -85,51 +89,44 @@ class Leases:
         """
         if count == 1:  # most ask for one, and for one nothing else matters
             head = view.first()
-            if head is None:
-                return ()
-            task = self._endings.task_of(head)
-            return (self._lease(now, task, task.payload, process, via),)
-        leases: list[Lease] = []
-        room_bytes, took_ns = MOST_BYTES, 0
-        while len(leases) < count and (head := view.first()) is not None:
-            assert isinstance(head, Task), head.number
-            each_ns = self._paces.of(head.tag)
-            payload, is_alone = head.payload, _goes_alone(head) or (each_ns or 0) > LONG_NS
-            room_bytes -= payload.nbytes
-            took_ns += TOGETHER_NS if each_ns is None else each_ns
-            if leases and (is_alone or room_bytes < 0 or (len(leases) >= share and took_ns > TOGETHER_NS)):
+            return () if head is None else self._lease(now, [self._endings.task_of(head)], process, via)
+        leases: tuple[Lease, ...] = ()
+        room = _Room(share)
+        while len(leases) < count and (run := view.run(count - len(leases))):
+            each_ns = self._paces.of(run[0].tag)
+            tasks = list(takewhile(partial(room.takes, each_ns), map(self._endings.task_of, run)))
+            if not tasks:
                 break
-            leases.append(self._lease(now, head, payload, process, via))
-            if is_alone:
-                break
-        return tuple(leases)
+            leases += self._lease(now, tasks, process, via)
+        return leases
 
     def _lease(
-        self,
-        now: Nanoseconds,
-        task: Task,
-        payload: Payload,
-        process: ProcessId | None,
-        via: Connection | None,
-    ) -> Lease:
-        number, attempt = task.number, self._recorder.new_attempt(task)
-        self._recorder.record(e.TaskLeased(now, number, process, attempt))
+        self, now: Nanoseconds, tasks: Sequence[Task], process: ProcessId | None, via: Connection | None
+    ) -> tuple[Lease, ...]:
+        attempts = self._recorder.new_attempts(tasks)
+        numbers = tuple([task.number for task in tasks])
+        self._recorder.record(NEW(e.TasksLeased, (now, numbers, process, attempts)))
         if via is not None:
-            via.leases[number] = None
-            self.connections[number] = via
-        if task.options.time_limit_ns is not None:
-            self._deadlines.set(Key(Due.TIME_LIMIT, number), now + task.options.time_limit_ns)
+            via.leases.update(dict.fromkeys(numbers))
+            self.connections.update(dict.fromkeys(numbers, via))
+        return tuple([self._begun(now, task) for task in tasks])
+
+    def _begun(self, now: Nanoseconds, task: Task) -> Lease:
+        limit_ns = task.options.time_limit_ns
+        if limit_ns is not None:
+            self._deadlines.set(Key(Due.TIME_LIMIT, task.number), now + limit_ns)
         inputs = tuple([self._state.value_of(source) for source in task.inputs]) if task.inputs else ()
-        return Lease(number, task.tag, payload, attempt, task.options, inputs)
+        return NEW(Lease, (task.number, task.tag, task.payload, task.attempt, task.options, inputs))
 
     # --- ending well ------------------------------------------------------------------------
 
-    def succeed(self, now: Nanoseconds, task: Task, value: Payload, attempt: int | None) -> None:
-        """The answer has come, from the holder or from an earlier one."""
-        if attempt is not None and attempt != task.attempt:
-            self._in_vain(task)
-        self._over(task)
-        self._endings.succeed(now, task, value)
+    def succeed(self, now: Nanoseconds, answers: Sequence[tuple[Task, int | None, Payload]]) -> None:
+        """The answers have come, each from the holder or (with that attempt) from an earlier one."""
+        for task, attempt, _ in answers:
+            if attempt is not None and attempt != task.attempt:
+                self._in_vain(task)
+            self._over(task)
+        self._endings.succeed(now, [task for task, _, _ in answers], [value for _, _, value in answers])
 
     def cancel(self, now: Nanoseconds, task: Task, detail: str) -> None:
         """Nobody wants the answer any more, whether somebody works on it or not."""
@@ -174,7 +171,7 @@ class Leases:
         held = []
         for number, attempt in attempts.items():
             task = self._state.tasks.get(number)
-            if task is None or task.state is not State.RUNNING or task.attempt != attempt:
+            if task is None or task.state is not RUNNING or task.attempt != attempt:
                 continue
             process = holder_of(task).process
             if process is not None and self._state.processes[process].node == node:
@@ -192,7 +189,9 @@ class Leases:
 
         The connection that it was handed out over is closed.
         """
-        stranded = self.stranded.pop(process.id, ())
+        stranded = self.stranded.pop(process.id, None)
+        if stranded is None:
+            return []
         there = [number for number in stranded if number in process.tasks]
         return [number for number in there if self._way_is_closed(self._state.tasks[number])]
 
@@ -257,7 +256,7 @@ class Leases:
         return retry_at(task.options.retry, now, task.number, retries, type_names)
 
     def _waits_or_failed(self, now: Nanoseconds, task: Task) -> None:
-        if task.state is State.WAITING:
+        if task.state is WAITING:
             self._recorder.touch(task)
         else:
             self._endings.ended_without_value(now, task)
@@ -284,7 +283,7 @@ class Leases:
         self, task: Task, attempt: int | None, process: ProcessId | None, via: Connection | None
     ) -> None:
         """Refuse anybody but the holder, its supervisor, and those who are bound to no process."""
-        if task.state is not State.RUNNING:
+        if task.state is not RUNNING:
             raise NotHolder(
                 f"{name_of(task)} is not running{_as_attempt(attempt)}: it was given back, or taken back"
             )
@@ -318,6 +317,29 @@ class Leases:
         newest = max(task.attempt, of_earlier_runs)
         if not 1 <= (newest if attempt is None else attempt) <= newest:
             raise NotHolder(f"{name_of(task)} was never handed out{_as_attempt(attempt)}: get it first")
+
+
+class _Room:
+    """What may go to one process at once: its share, and more if that is short, up to `MOST_BYTES`."""
+
+    def __init__(self, share: int) -> None:
+        self._share = share
+        self._tasks = 0
+        self._bytes = 0
+        self._ns: Nanoseconds = 0
+        self._is_full = False
+
+    def takes(self, each_ns: Nanoseconds | None, task: Task) -> bool:
+        """Whether this one may go along, which takes so long, as far as that is known. The first may."""
+        is_alone = _goes_alone(task) or (each_ns or 0) > LONG_NS
+        self._bytes += task.nbytes
+        self._ns += TOGETHER_NS if each_ns is None else each_ns
+        is_too_much = self._bytes > MOST_BYTES or (self._tasks >= self._share and self._ns > TOGETHER_NS)
+        if self._is_full or (self._tasks and (is_alone or is_too_much)):
+            return False
+        self._is_full = is_alone
+        self._tasks += 1
+        return True
 
 
 def _goes_alone(task: Task) -> bool:

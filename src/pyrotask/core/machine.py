@@ -16,6 +16,8 @@ Whoever calls must hold the broker's lock. Nothing here blocks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from pyrotask.core import events as e
 from pyrotask.core.deadlines import Deadlines, Due, Key
@@ -29,12 +31,14 @@ from pyrotask.core.membership import Membership
 from pyrotask.core.model import (
     DEFAULT_OPTIONS,
     FINISHED,
+    HANDED_OUT,
+    NEW,
     PICKLE,
     PLAIN,
     PUBLIC,
+    RUNNING,
     Cause,
     ConnectionId,
-    Delivery,
     Failure,
     Kind,
     Limits,
@@ -45,7 +49,7 @@ from pyrotask.core.model import (
     Payload,
     ProcessId,
     SessionId,
-    State,
+    Task,
     TaskNumber,
     WantId,
 )
@@ -54,10 +58,12 @@ from pyrotask.core.presence import Connection, Presence
 from pyrotask.core.recorder import Parked, Recorder, Step, Wake
 from pyrotask.core.sessions import Sessions
 from pyrotask.core.state import DurableState
-from pyrotask.errors import TaskManagerTermination
+from pyrotask.errors import Refused, TaskManagerTermination
 
 PLAIN_ONLY: frozenset[str] = frozenset({PLAIN})
 ANY_FORMAT: frozenset[str] = frozenset({PLAIN, PICKLE})
+
+_all_but_payload = attrgetter("tag", "options", "due_at", "inputs", "key")
 
 
 class Machine:
@@ -305,10 +311,13 @@ class Machine:
         connection: ConnectionId | None = None,
     ) -> Step:
         """Take a task on. The reply is its number; for a known key, that of the task there."""
-        item = NewTask(tag, payload, options, due_at, tuple(inputs), key)
+        item = NEW(NewTask, (tag, payload, options, due_at, tuple(inputs), key))
         self._lookup.may_submit((item,), session)
         self._hear(now, process, self._if_open(connection))
-        number = self._take_on(now, item, session)
+        if key is None:
+            number = self._take_on(now, item, (payload,), session)
+        else:
+            number = self._take_on_keyed(now, item, session)
         self._matching.settle(now)
         return self._recorder.step(number)
 
@@ -328,28 +337,44 @@ class Machine:
         """Take all these tasks on, or none. The reply is a tuple of their numbers, in order."""
         self._lookup.may_submit(items, session)
         self._hear(now, process, self._if_open(connection))
-        numbers = tuple([self._take_on(now, item, session) for item in items])
+        numbers: list[TaskNumber] = []
+        for _, group in groupby(items, _all_but_payload):
+            alike = list(group)
+            if alike[0].key is None:
+                first = self._take_on(now, alike[0], tuple([item.payload for item in alike]), session)
+                numbers += map(TaskNumber, range(first, first + len(alike)))
+            else:
+                numbers += [self._take_on_keyed(now, item, session) for item in alike]
         self._matching.settle(now)
-        return self._recorder.step(numbers)
+        return self._recorder.step(tuple(numbers))
 
-    def _take_on(self, now: Nanoseconds, item: NewTask, session: SessionId) -> TaskNumber:
-        if item.key is not None and item.key in self.state.keys:
-            known = self.state.tasks[self.state.keys[item.key]]
-            self._endings.subscribe(known, session)
-            return known.number
-        number = self._recorder.new_task()
-        due = item.due_at if item.due_at is not None and item.due_at > now else None
-        inputs = tuple(dict.fromkeys(item.inputs)) if item.inputs else ()
-        self._recorder.record(
-            e.TaskSubmitted(now, number, item.tag, item.payload, item.options, session, due, inputs, item.key)
-        )
-        task = self.state.tasks[number]
-        if due is not None:
-            self.deadlines.set(Key(Due.TASK, number), due)
-        if inputs:
-            self._endings.fail_if_inputs_have(now, task)
-        self._recorder.touch(task)
+    def _take_on_keyed(self, now: Nanoseconds, item: NewTask, session: SessionId) -> TaskNumber:
+        assert item.key is not None, item
+        number = self.state.keys.get(item.key)
+        if number is None:
+            return self._take_on(now, item, (item.payload,), session)
+        self._endings.subscribe(self.state.tasks[number], session)
         return number
+
+    def _take_on(
+        self, now: Nanoseconds, like: NewTask, payloads: tuple[Payload, ...], session: SessionId
+    ) -> TaskNumber:
+        """Take on new tasks of these payloads, and else as that one. Returns the first of their numbers."""
+        tag, _, options, due_at, inputs, key = like
+        due = due_at if due_at is not None and due_at > now else None
+        inputs = tuple(dict.fromkeys(inputs)) if inputs else ()
+        first = self._recorder.new_tasks(len(payloads))
+        self._recorder.record(
+            NEW(e.TasksSubmitted, (now, first, tag, payloads, options, session, due, inputs, key))
+        )
+        for number in range(first, first + len(payloads)):
+            task = self.state.tasks[TaskNumber(number)]
+            if due is not None:
+                self.deadlines.set(Key(Due.TASK, number), due)
+            if inputs:
+                self._endings.fail_if_inputs_have(now, task)
+            self._recorder.touch(task)
+        return first
 
     # --- leasing --------------------------------------------------------------------------
 
@@ -430,7 +455,7 @@ class Machine:
     def undo_lease(self, now: Nanoseconds, number: TaskNumber, attempt: int) -> Step:
         """The lease could not be handed to its caller. A second time, nothing happens."""
         task = self.state.tasks.get(number)
-        if task is not None and task.state is State.RUNNING and task.attempt == attempt:
+        if task is not None and task.state is RUNNING and task.attempt == attempt:
             self._leases.release(task, Cause.UNDELIVERED)
             self._matching.settle(now)
         return self._recorder.step(None)
@@ -452,15 +477,49 @@ class Machine:
         leased.
         """
         self._hear_end(now, connection)
-        task = self._lookup.task(number)
-        if task is None or task.state in FINISHED:
+        task = self._to_be_answered(number, attempt, value)
+        if task is None:
             self._recorder.record(e.LateAnswer(number))
             return self._recorder.step(False)
-        self._leases.check_leased(task, attempt)
-        check_answer(task, value)
-        self._leases.succeed(now, task, value, attempt)
+        self._leases.succeed(now, [(task, attempt, value)])
         self._matching.settle(now)
         return self._recorder.step(True)
+
+    def succeed_many(
+        self, now: Nanoseconds, answers: Iterable[tuple[TaskNumber, int | None, Payload]]
+    ) -> Step:
+        """Hand in the values of several tasks, each with its attempt; the same as `succeed` for each.
+
+        The reply is a list of those that were refused: their numbers, and why. The others were taken.
+        """
+        accepted: dict[TaskNumber, tuple[Task, int | None, Payload]] = {}
+        late: list[TaskNumber] = []
+        refused: list[tuple[TaskNumber, Refused]] = []
+        for number, attempt, value in answers:
+            try:
+                task = self._to_be_answered(number, attempt, value)
+            except Refused as error:
+                refused.append((number, error))
+                continue
+            if task is None or number in accepted:
+                late.append(number)
+            else:
+                accepted[number] = task, attempt, value
+        if accepted:
+            self._leases.succeed(now, list(accepted.values()))
+        for number in late:
+            self._recorder.record(e.LateAnswer(number))
+        self._matching.settle(now)
+        return self._recorder.step(refused)
+
+    def _to_be_answered(self, number: TaskNumber, attempt: int | None, value: Payload) -> Task | None:
+        """The task whose answer that is, if it may be; None: it has one, or is gone."""
+        task = self._lookup.task(number)
+        if task is None or task.state in FINISHED:
+            return None
+        self._leases.check_leased(task, attempt)
+        check_answer(task, value)
+        return task
 
     def fail(
         self,
@@ -499,7 +558,7 @@ class Machine:
         """
         via = self._hear_end(now, connection, process)
         task = self._lookup.task(number)
-        if task is None or task.state is not State.RUNNING:
+        if task is None or task.state is not RUNNING:
             return self._recorder.step(False)
         self._leases.check_holder(task, attempt, process, via)
         self._leases.release(task, cause)
@@ -511,7 +570,7 @@ class Machine:
     ) -> Step:
         """A supervisor found that the task ran too long, and is about to end its child."""
         task = self._lookup.task(number)
-        if task is not None and task.state is State.RUNNING:
+        if task is not None and task.state is RUNNING:
             self._leases.check_holder(task, attempt, process, None)
             self._leases.reach_limit(now, task)
             self._matching.settle(now)
@@ -574,7 +633,7 @@ class Machine:
                 return self._recorder.step(problem)
             answer = self._endings.deliver(place)
             if final:
-                self._endings.acknowledge(place)
+                self._endings.acknowledge([place])
             return self._recorder.step(answer)
         if self.state.terminated:
             raise TaskManagerTermination
@@ -590,8 +649,8 @@ class Machine:
     def acknowledge(self, number: TaskNumber) -> Step:
         """The answer that was handed out has arrived. A second time, nothing happens."""
         task = self._lookup.task(number)
-        if task is not None and task.delivery is Delivery.HANDED_OUT:
-            self._endings.acknowledge(task)
+        if task is not None and task.delivery is HANDED_OUT:
+            self._endings.acknowledge([task])
         return self._recorder.step(None)
 
     def undo_delivery(self, now: Nanoseconds, number: TaskNumber) -> Step:
@@ -600,7 +659,7 @@ class Machine:
         After it was acknowledged, or undone, nothing happens.
         """
         task = self._lookup.task(number)
-        if task is not None and task.delivery is Delivery.HANDED_OUT:
+        if task is not None and task.delivery is HANDED_OUT:
             self._endings.undo_delivery(task)
             self._matching.settle(now)
         return self._recorder.step(None)

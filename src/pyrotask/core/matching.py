@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pyrotask.core.deadlines import Due, Key
-from pyrotask.core.model import Lease, Nanoseconds, ProcessId, SessionId, State, Task, WantId
+from pyrotask.core.model import WAITING, Lease, Nanoseconds, ProcessId, SessionId, Task, WantId
 from pyrotask.core.parking import Parking, Want
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Matching:
         while touched:
             lane, _ = touched.popitem()
             while (head := lane.head) is not None:
-                waits = isinstance(head, Task) and head.state is State.WAITING
+                waits = isinstance(head, Task) and head.state is WAITING
                 parking = self.task_wants if waits else self.result_wants
                 want = parking.oldest_over(lane) if parking else None
                 if want is None:

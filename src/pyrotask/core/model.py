@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from pyrotask.core.lanes import Lane
 
+NEW = tuple.__new__
+"""``NEW(Lease, (task, ...))`` is ``Lease(task, ...)`` in half the time: for what is made for every task."""
+
 TaskNumber = NewType("TaskNumber", int)
 ProcessId = NewType("ProcessId", int)
 NodeId = NewType("NodeId", int)
@@ -52,7 +55,8 @@ class Payload(NamedTuple):
     @property
     def nbytes(self) -> int:
         """The size of all buffers together."""
-        return sum(map(len, self.buffers))
+        buffers = self.buffers
+        return len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
 
     @property
     def bytes_away(self) -> int:
@@ -98,8 +102,11 @@ class State(enum.Enum):
     __hash__ = object.__hash__
 
 
-UNFINISHED = frozenset({State.SCHEDULED, State.WAITING, State.RUNNING})
-FINISHED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+SCHEDULED, WAITING, RUNNING, SUCCEEDED, FAILED, CANCELLED = State
+"""By themselves for what is done for every task: an attribute of an Enum takes 0.1 us in CPython 3.11."""
+
+UNFINISHED = frozenset({SCHEDULED, WAITING, RUNNING})
+FINISHED = frozenset({SUCCEEDED, FAILED, CANCELLED})
 
 
 class Cause(enum.Enum):
@@ -271,6 +278,11 @@ class Delivery(enum.Enum):
     HANDED_OUT = "handed out"
     ACKNOWLEDGED = "acknowledged"
 
+    __hash__ = object.__hash__  # as for State
+
+
+NOT_HANDED_OUT, HANDED_OUT, ACKNOWLEDGED = Delivery
+
 
 @dataclass(slots=True)
 class Trouble:
@@ -291,7 +303,7 @@ class Place:
         self.number = number
         self.tag = tag
         self.session = session
-        self.delivery = Delivery.NONE
+        self.delivery = NOT_HANDED_OUT
         # The place in a lane, kept by core.lanes alone.
         self.lane: Lane | None = None
         self.order = 0
@@ -322,7 +334,7 @@ class Task(Place):
         super().__init__(number, tag, session)
         self.payload = payload
         self.options = options
-        self.state = State.SCHEDULED
+        self.state = SCHEDULED
         self.detail: Schedule | Holder | Outcome | None = None
         """What belongs to the state: the schedule, the holder, or the outcome."""
         self.attempt = 0
@@ -346,6 +358,12 @@ class Task(Place):
         self._format = FORMATS.get(payload.format, payload.format)
         buffers = payload.buffers
         self._buffers: Buffer | tuple[Buffer, ...] = buffers[0] if len(buffers) == 1 else buffers
+
+    @property
+    def nbytes(self) -> int:
+        """The size of that."""
+        buffers = self._buffers
+        return sum(map(len, buffers)) if isinstance(buffers, tuple) else len(buffers)
 
     @property
     def format(self) -> str:

@@ -6,12 +6,13 @@ the rest of the command sees it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pyrotask.core.events import Event
 from pyrotask.core.lanes import Lane
 from pyrotask.core.model import (
+    NEW,
     Answer,
     Delivered,
     Lease,
@@ -54,10 +55,6 @@ class Step(NamedTuple):
     wakes: Sequence[Wake]
 
 
-_NEW = tuple.__new__
-"""`Step(...)`, as each command ends with it, in half the time."""
-
-
 class Recorder:
     """The durable state, and what the command at hand has done so far."""
 
@@ -73,11 +70,11 @@ class Recorder:
         self.state.apply(event)
         self.events.append(event)
 
-    def new_task(self) -> TaskNumber:
-        """A number that no task of this lineage ever had, or will have."""
+    def new_tasks(self, count: int) -> TaskNumber:
+        """The first of ``count`` numbers that no task of this lineage ever had, or will have."""
         number = self.state.next_task
-        if number >= self.state.reserved_tasks:
-            self._reserve(tasks=number + TASK_BLOCK)
+        if number + count > self.state.reserved_tasks:
+            self._reserve(tasks=number + count - 1 + TASK_BLOCK)
         return TaskNumber(number)
 
     def new_process(self) -> ProcessId:
@@ -101,18 +98,20 @@ class Recorder:
             self._reserve(sessions=number + SESSION_BLOCK)
         return SessionId(number)
 
-    def new_attempt(self, task: Task) -> int:
-        """A number that no attempt at this task ever had: above all of earlier runs."""
-        state = self.state
-        number = max(task.attempt + 1, state.first_attempt_at(task))
-        if number >= state.reserved_attempts:
-            self._reserve(attempts=number + ATTEMPT_BLOCK)
-        return number
+    def new_attempts(self, tasks: Iterable[Task]) -> tuple[int, ...]:
+        """For each task a number that no attempt at it ever had: above all of earlier runs."""
+        first_at = self.state.first_attempt_at
+        numbers = tuple([max(task.attempt + 1, first_at(task)) for task in tasks])
+        newest = max(numbers)
+        if newest >= self.state.reserved_attempts:
+            self._reserve(attempts=newest + ATTEMPT_BLOCK)
+        return numbers
 
-    def expect_delivery(self, session: Session) -> None:
-        """See that the next delivery in the session can have its number."""
-        if session.next_delivery >= self.state.reserved_deliveries:
-            self._reserve(deliveries=session.next_delivery + DELIVERY_BLOCK)
+    def expect_deliveries(self, session: Session, count: int) -> None:
+        """See that the next ``count`` deliveries in the session can have their numbers."""
+        last = session.next_delivery + count - 1
+        if last >= self.state.reserved_deliveries:
+            self._reserve(deliveries=last + DELIVERY_BLOCK)
 
     def _reserve(self, **up_to: int) -> None:
         self.record(self.state.reserved()._replace(**up_to))
@@ -124,7 +123,7 @@ class Recorder:
 
     def step(self, reply: object) -> Step:
         """End the command."""
-        step = _NEW(Step, (reply, self.events, self.wakes))
+        step = NEW(Step, (reply, self.events, self.wakes))
         if self.events:
             self.events = []
         if self.wakes:

@@ -14,6 +14,7 @@ restart changes nothing; only the time of the last contact begins anew.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pyrotask.core import events as e
@@ -214,14 +215,8 @@ class Sessions:
         return self._recorder.step(Parked(want))
 
     def _take_over(self, session: Session, up_to: int) -> None:
-        handed_out = session.handed_out
-        while handed_out:
-            task, delivery = next(iter(handed_out.items()))
-            if delivery > up_to:
-                break
-            place = self._state.place_of(self._state.tasks[task], session.id)
-            assert place is not None, task
-            self._endings.acknowledge(place)
+        numbers = [task for task, _ in takewhile(lambda one: one[1] <= up_to, session.handed_out.items())]
+        self._endings.acknowledge([self._state.claim_of(number, session.id) for number in numbers])
 
     def _again(
         self, session: Session, received: int, tags: frozenset[str] | None, count: int

@@ -12,16 +12,26 @@ To change what an event does, change its method here; there is one for each, in 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from operator import attrgetter
+from typing import Any, get_args
 
 from pyrotask.core import events as e
 from pyrotask.core.blocks import Block
 from pyrotask.core.lanes import Lanes
 from pyrotask.core.model import (
+    ACKNOWLEDGED,
+    CANCELLED,
+    FAILED,
     FINISHED,
+    HANDED_OUT,
+    NOT_HANDED_OUT,
     PICKLE,
     PLAIN,
     PUBLIC,
+    RUNNING,
+    SCHEDULED,
+    SUCCEEDED,
+    WAITING,
     AttemptEnd,
     Cause,
     Counts,
@@ -49,16 +59,19 @@ from pyrotask.core.transitions import DELIVERIES, TABLE
 from pyrotask.errors import BrokerBroken
 
 _Change = tuple[
-    Callable[[Any], None], dict[State | None, frozenset[State | None]] | None, frozenset[Delivery] | None
+    Callable[[Any], None],
+    Callable[[Any], Sequence[TaskNumber]],
+    dict[State | None, frozenset[State | None]] | None,
+    frozenset[Delivery] | None,
 ]
 
 _COUNT_OF_STATE = {
-    State.SCHEDULED: 0,
-    State.WAITING: 0,
-    State.RUNNING: 1,
-    State.SUCCEEDED: 2,
-    State.FAILED: 2,
-    State.CANCELLED: 2,
+    SCHEDULED: 0,
+    WAITING: 0,
+    RUNNING: 1,
+    SUCCEEDED: 2,
+    FAILED: 2,
+    CANCELLED: 2,
 }
 _FINISHED_COLUMN = 2
 
@@ -107,26 +120,26 @@ class DurableState:
             e.BrokerStarted: self._broker_started,
             e.NumbersReserved: self._numbers_reserved,
             e.Terminated: self._terminated,
-            e.TaskSubmitted: self._task_submitted,
+            e.TasksSubmitted: self._tasks_submitted,
             e.TaskDue: self._task_due,
             e.InputsReady: self._inputs_ready,
-            e.TaskLeased: self._task_leased,
+            e.TasksLeased: self._tasks_leased,
             e.TaskReleased: self._task_released,
             e.TaskCrashed: self._task_crashed,
             e.TaskLost: self._task_lost,
             e.TaskRaised: self._task_raised,
             e.TimeLimitReached: self._time_limit_reached,
-            e.TaskSucceeded: self._task_succeeded,
+            e.TasksSucceeded: self._tasks_succeeded,
             e.TaskFailed: self._task_failed,
             e.TaskCancelled: self._task_cancelled,
             e.TaskRetried: self._task_retried,
             e.LateAnswer: self._late_answer,
             e.TaskSubscribed: self._task_subscribed,
             e.TaskUnsubscribed: self._task_unsubscribed,
-            e.ResultDelivered: self._result_delivered,
+            e.ResultsDelivered: self._results_delivered,
             e.DeliveryUndone: self._delivery_undone,
             e.DeliveryAcknowledged: self._delivery_acknowledged,
-            e.TaskForgotten: self._task_forgotten,
+            e.TasksForgotten: self._tasks_forgotten,
             e.ProcessRegistered: self._process_registered,
             e.ProcessUnregistered: self._process_gone,
             e.ProcessLost: self._process_gone,
@@ -138,9 +151,15 @@ class DurableState:
             e.DataStored: self._data_stored,
             e.DataDeleted: self._data_deleted,
         }
-        # With each change the rows of the tables for it: `apply` is called five times a task.
+        # With each change whom it happens to, and the rows of the tables for it.
         self._changes: dict[type, _Change] = {
-            kind: (change, TABLE.get(kind), DELIVERIES.get(kind)) for kind, change in changes.items()
+            kind: (
+                change,
+                _many if kind in get_args(e.BatchEvent) else _one,
+                TABLE.get(kind),
+                DELIVERIES.get(kind),
+            )
+            for kind, change in changes.items()
         }
 
     # --- reading ------------------------------------------------------------------------
@@ -207,6 +226,10 @@ class DurableState:
             return task
         return None if task.keyed is None else task.keyed.subscribers.get(session)
 
+    def claim_of(self, number: TaskNumber, session: SessionId) -> Place:
+        """The claim of a session that has one."""
+        return self._place(self.tasks[number], session)
+
     def value_of(self, number: TaskNumber) -> Payload:
         """The value of a task that succeeded."""
         outcome = self.tasks[number].detail
@@ -223,26 +246,33 @@ class DurableState:
 
     def apply(self, event: e.Event) -> None:
         """Let the event happen. `BrokerBroken`: the table forbids it, and nothing was changed."""
-        change, row, deliveries = self._changes[type(event)]
+        change, numbers_of, row, deliveries = self._changes[type(event)]
         if row is None:
             change(event)
             return
-        number: TaskNumber = event.task  # type: ignore[union-attr]
-        task = self.tasks.get(number)
-        before = None if task is None else task.state
-        allowed = row.get(before)
-        if allowed is None:
-            raise BrokerBroken(f"{event!r} cannot happen to a task that is {_name(before)}")
-        if deliveries is not None and task is not None:
-            place = task if task.keyed is None else self._place(task, getattr(event, "session", None))
-            delivery = place.delivery
-            if delivery not in deliveries:
-                raise BrokerBroken(f"{event!r} cannot happen to an answer that is {delivery.value}")
+        get = self.tasks.get
+        targets: dict[TaskNumber, frozenset[State | None]] = {}
+        for number in numbers_of(event):
+            task = get(number)
+            state = None if task is None else task.state
+            allowed = row.get(state)
+            if allowed is None:
+                raise BrokerBroken(f"{event!r} cannot happen to a task that is {_name(state)}")
+            targets[number] = allowed
+            if deliveries is not None:
+                self._check_delivery(event, number, deliveries)
         change(event)
-        task = self.tasks.get(number)
-        after = None if task is None else task.state
-        if after not in allowed:
-            raise BrokerBroken(f"{event!r} made a task {_name(after)} that was {_name(before)}")
+        for number, allowed in targets.items():
+            task = get(number)
+            state = None if task is None else task.state
+            if state not in allowed:
+                raise BrokerBroken(f"{event!r} made a task {_name(state)} where that cannot be")
+
+    def _check_delivery(self, event: e.Event, number: TaskNumber, deliveries: frozenset[Delivery]) -> None:
+        task = self.tasks[number]
+        place = task if task.keyed is None else self._place(task, getattr(event, "session", None))
+        if place.delivery not in deliveries:
+            raise BrokerBroken(f"{event!r} cannot happen to an answer that is {place.delivery.value}")
 
     def _broker_started(self, event: e.BrokerStarted) -> None:
         self.lineage = event.lineage
@@ -269,29 +299,37 @@ class DurableState:
 
     # --- tasks --------------------------------------------------------------------------
 
-    def _task_submitted(self, event: e.TaskSubmitted) -> None:
-        number = event.task
-        tag = self._tags.setdefault(event.tag, event.tag)
-        task = Task(number, tag, event.payload, event.options, event.session)
-        self.tasks[number] = task
-        self.next_task = number + 1
-        self._counts.setdefault(tag, [0, 0, 0])[0] += 1
-        self._unstarted += 1
-        if event.session != PUBLIC:
-            self._count_unfinished(event.session, 1)
-            self.sessions[event.session].claims[number] = None
-        if event.key is not None:
-            task.keyed = Keyed(event.key)
-            self._keys[event.key] = number
-        if event.due_at is None and not event.inputs:
-            self._wait(task)
-            return
-        task.inputs = event.inputs
+    def _tasks_submitted(self, event: e.TasksSubmitted) -> None:
+        _, first, tag, payloads, options, session, due_at, inputs, key = event
+        tag = self._tags.setdefault(tag, tag)
+        count = len(payloads)
+        self.next_task = first + count
+        self._counts.setdefault(tag, [0, 0, 0])[0] += count
+        self._unstarted += count
+        self._count_unfinished(session, count)
+        claims = {} if session == PUBLIC else self.sessions[session].claims
+        waits_at_once = due_at is None and not inputs
+        for number, payload in enumerate(payloads, first):
+            task = Task(TaskNumber(number), tag, payload, options, session)
+            self.tasks[task.number] = task
+            claims[task.number] = None
+            if waits_at_once:
+                task.state = WAITING
+                self.waiting.push_back(task, task.format, options.priority)
+            else:
+                self._schedule_first(task, due_at, inputs)
+        if key is not None:
+            task = self.tasks[first]
+            task.keyed = Keyed(key)
+            self._keys[key] = first
+
+    def _schedule_first(self, task: Task, due_at: Nanoseconds | None, inputs: tuple[TaskNumber, ...]) -> None:
+        task.inputs = inputs
         unready = 0
-        for source in event.inputs:
-            self._add_dependent(source, number)
-            unready += self.tasks[source].state is not State.SUCCEEDED
-        self._schedule(task, event.due_at, unready)
+        for source in inputs:
+            self._add_dependent(source, task.number)
+            unready += self.tasks[source].state is not SUCCEEDED
+        self._schedule(task, due_at, unready)
         self._wait_if_ready(task)
 
     def _task_due(self, event: e.TaskDue) -> None:
@@ -304,14 +342,19 @@ class DurableState:
         self._schedule(task, schedule_of(task).due_at, 0)
         self._wait_if_ready(task)
 
-    def _task_leased(self, event: e.TaskLeased) -> None:
-        task = self.tasks[event.task]
-        self.waiting.remove(task)
-        self._move(task, State.RUNNING)
-        task.attempt = event.attempt
-        task.detail = Holder(event.process, event.attempt, event.at)
-        if event.process is not None:
-            self.processes[event.process].tasks[event.task] = None
+    def _tasks_leased(self, event: e.TasksLeased) -> None:
+        at, numbers, process, attempts = event
+        of_process = {} if process is None else self.processes[process].tasks
+        holder = Holder(process, 0, at)
+        for number, attempt in zip(numbers, attempts, strict=True):
+            task = self.tasks[number]
+            self.waiting.remove(task)
+            self._move(task, RUNNING)
+            task.attempt = attempt
+            if holder.attempt != attempt:  # most often there is one for all of them
+                holder = Holder(process, attempt, at)
+            task.detail = holder
+            of_process[number] = None
 
     def _task_released(self, event: e.TaskReleased) -> None:
         task = self.tasks[event.task]
@@ -332,9 +375,7 @@ class DurableState:
         task = self.tasks[event.task]
         trouble = self._end_attempt(task, Cause.RAISED, event.failure.message, event.at)
         if event.retry_at is None:
-            self._finish(
-                task, State.FAILED, Ended(Cause.RAISED, event.failure.message, event.failure, event.at)
-            )
+            self._finish(task, FAILED, Ended(Cause.RAISED, event.failure.message, event.failure, event.at))
         else:
             trouble.retries += 1
             self._schedule_again(task, event.retry_at)
@@ -345,45 +386,46 @@ class DurableState:
         detail = f"attempt {task.attempt} ran longer than its limit of {limit_s:g} s"
         trouble = self._end_attempt(task, Cause.TIME_LIMIT, detail, event.at)
         if event.retry_at is None:
-            self._finish(task, State.FAILED, Ended(Cause.TIME_LIMIT, detail, None, event.at))
+            self._finish(task, FAILED, Ended(Cause.TIME_LIMIT, detail, None, event.at))
         else:
             trouble.retries += 1
             self._schedule_again(task, event.retry_at)
 
-    def _task_succeeded(self, event: e.TaskSucceeded) -> None:
-        task = self.tasks[event.task]
-        self._leave(task)
-        self._finish(task, State.SUCCEEDED, Success(event.value))
-        for number in task.dependents or ():
-            dependent = self.tasks[number]
-            schedule = schedule_of(dependent)
-            self._schedule(dependent, schedule.due_at, schedule.unready - 1)
+    def _tasks_succeeded(self, event: e.TasksSucceeded) -> None:
+        for number, value in zip(event.tasks, event.values, strict=True):
+            task = self.tasks[number]
+            self._leave(task)
+            self._finish(task, SUCCEEDED, Success(value))
+            for needy in task.dependents or ():
+                dependent = self.tasks[needy]
+                schedule = schedule_of(dependent)
+                self._schedule(dependent, schedule.due_at, schedule.unready - 1)
 
     def _task_failed(self, event: e.TaskFailed) -> None:
         task = self.tasks[event.task]
         self._leave(task)
-        self._finish(task, State.FAILED, Ended(Cause.INPUT_FAILED, event.detail, None, event.at))
+        self._finish(task, FAILED, Ended(Cause.INPUT_FAILED, event.detail, None, event.at))
 
     def _task_cancelled(self, event: e.TaskCancelled) -> None:
         task = self.tasks[event.task]
         self._leave(task)
-        self._finish(task, State.CANCELLED, Ended(Cause.CANCELLED, event.detail, None, event.at))
+        self._finish(task, CANCELLED, Ended(Cause.CANCELLED, event.detail, None, event.at))
 
     def _task_retried(self, event: e.TaskRetried) -> None:
         task = self.tasks[event.task]
         for place in claims_of(task):
-            if place.delivery is Delivery.NONE:
+            if place.delivery is NOT_HANDED_OUT:
                 self.finished.remove(place)
         if task.session == PUBLIC or task.session in self.sessions:
-            task.delivery = Delivery.NONE  # a new generation, with an answer of its own
+            task.delivery = NOT_HANDED_OUT  # a new generation, with an answer of its own
         self._count_result(task, -1)
         if task.trouble is not None:
             task.trouble = Trouble(story=task.trouble.story)
         unready = 0
         for source in task.inputs:
             self._add_dependent(source, task.number)
-            unready += self.tasks[source].state is not State.SUCCEEDED
-        self._move(task, State.SCHEDULED)
+            unready += self.tasks[source].state is not SUCCEEDED
+        self._move(task, SCHEDULED)
         self._schedule(task, event.due_at, unready)
         self._wait_if_ready(task)
 
@@ -398,44 +440,47 @@ class DurableState:
             if task.state not in FINISHED:
                 self._count_unfinished(event.session, 1)
             self._note_claim(place)
-        place.delivery = Delivery.NONE
+        place.delivery = NOT_HANDED_OUT
         if task.state in FINISHED:
             self.finished.push_back(place, place.session, 0)
 
     def _task_unsubscribed(self, event: e.TaskUnsubscribed) -> None:
         self._end_delivery(self.tasks[event.task], event.session)
 
-    def _result_delivered(self, event: e.ResultDelivered) -> None:
-        place = self._place(self.tasks[event.task], event.session)
-        self.finished.remove(place)
-        place.delivery = Delivery.HANDED_OUT
-        if place.session != PUBLIC:
-            session = self.sessions[place.session]
-            session.handed_out[place.number] = session.next_delivery
-            session.next_delivery += 1
+    def _results_delivered(self, event: e.ResultsDelivered) -> None:
+        for number in event.tasks:
+            place = self._place(self.tasks[number], event.session)
+            self.finished.remove(place)
+            place.delivery = HANDED_OUT
+            if place.session != PUBLIC:
+                session = self.sessions[place.session]
+                session.handed_out[number] = session.next_delivery
+                session.next_delivery += 1
 
     def _delivery_undone(self, event: e.DeliveryUndone) -> None:
         place = self._place(self.tasks[event.task], event.session)
         self._not_handed_out(place)
-        place.delivery = Delivery.NONE
+        place.delivery = NOT_HANDED_OUT
         self.finished.push_front(place, place.session, 0)
 
     def _delivery_acknowledged(self, event: e.DeliveryAcknowledged) -> None:
         self._end_delivery(self.tasks[event.task], event.session)
 
-    def _task_forgotten(self, event: e.TaskForgotten) -> None:
-        task = self.tasks.pop(event.task)
-        self._count_result(task, -1)
-        if task.session in self.sessions:
-            self.sessions[task.session].handed_out.pop(task.number, None)
-            del self.sessions[task.session].claims[task.number]
-        if task.keyed is not None:
-            del self._keys[task.keyed.key]
-        numbers = self._counts[task.tag]
-        numbers[2] -= 1
-        if not any(numbers):
-            del self._counts[task.tag]
-            del self._tags[task.tag]
+    def _tasks_forgotten(self, event: e.TasksForgotten) -> None:
+        for number in event.tasks:
+            task = self.tasks.pop(number)
+            self._count_result(task, -1)
+            session = self.sessions.get(task.session)
+            if session is not None:
+                session.handed_out.pop(number, None)
+                del session.claims[number]
+            if task.keyed is not None:
+                del self._keys[task.keyed.key]
+            numbers = self._counts[task.tag]
+            numbers[2] -= 1
+            if not any(numbers):
+                del self._counts[task.tag]
+                del self._tags[task.tag]
 
     # --- processes, nodes, sessions, data -------------------------------------------------
 
@@ -511,7 +556,7 @@ class DurableState:
             del self._unfinished[session]
 
     def _wait(self, task: Task, *, front: bool = False) -> None:
-        self._move(task, State.WAITING)
+        self._move(task, WAITING)
         task.detail = None
         push = self.waiting.push_front if front else self.waiting.push_back
         push(task, self.format_of(task), task.options.priority)
@@ -522,9 +567,9 @@ class DurableState:
 
     def _leave(self, task: Task) -> None:
         """Out of the line, or of the holder's hands, wherever it is."""
-        if task.state is State.WAITING:
+        if task.state is WAITING:
             self.waiting.remove(task)
-        elif task.state is State.RUNNING:
+        elif task.state is RUNNING:
             self._end_lease(task)
         else:
             self._count_scheduled(task, -1)
@@ -545,12 +590,12 @@ class DurableState:
 
     def _back_or_failed(self, task: Task, cause: Cause, event: e.TaskCrashed | e.TaskLost) -> None:
         if event.final:
-            self._finish(task, State.FAILED, Ended(cause, event.detail, None, event.at))
+            self._finish(task, FAILED, Ended(cause, event.detail, None, event.at))
         else:
             self._wait(task, front=True)
 
     def _schedule_again(self, task: Task, due_at: Nanoseconds) -> None:
-        self._move(task, State.SCHEDULED)
+        self._move(task, SCHEDULED)
         self._schedule(task, due_at, 0)
 
     def _schedule(self, task: Task, due_at: Nanoseconds | None, unready: int) -> None:
@@ -570,7 +615,7 @@ class DurableState:
         self._move(task, state)
         task.detail = outcome
         self._count_result(task, 1)
-        if task.delivery is Delivery.NONE:
+        if task.delivery is NOT_HANDED_OUT:
             self.finished.push_back(task, task.session, 0)
         if task.keyed is not None:
             for place in task.keyed.subscribers.values():
@@ -591,11 +636,11 @@ class DurableState:
     def _end_delivery(self, task: Task, session: SessionId | None) -> None:
         """The answer is with the session, or the session does not want it (any more)."""
         place = self._place(task, session)
-        if place.delivery is Delivery.HANDED_OUT:
+        if place.delivery is HANDED_OUT:
             self._not_handed_out(place)
         elif task.state in FINISHED:
             self.finished.remove(place)
-        place.delivery = Delivery.ACKNOWLEDGED
+        place.delivery = ACKNOWLEDGED
         if place is not task:
             del _keyed(task).subscribers[place.session]
             if task.state not in FINISHED:
@@ -674,6 +719,10 @@ def _keyed(task: Task) -> Keyed:
 def claims_of(task: Task) -> tuple[Place, ...]:
     """All claims to its answer."""
     return (task,) if task.keyed is None else (task, *task.keyed.subscribers.values())
+
+
+_many: Callable[[Any], Sequence[TaskNumber]] = attrgetter("tasks")
+_one: Callable[[Any], Sequence[TaskNumber]] = lambda event: (event.task,)  # noqa: E731
 
 
 def _name(state: State | None) -> str:

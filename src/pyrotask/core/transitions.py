@@ -29,33 +29,33 @@ def _allow(sources: tuple[State | None, ...], event: type[e.TaskEvent], *targets
     TABLE[event] = {source: frozenset(targets or (source,)) for source in sources}
 
 
-_allow((None,), e.TaskSubmitted, W, S)
+_allow((None,), e.TasksSubmitted, W, S)
 _allow((S,), e.TaskDue, W, S)  # S: its inputs are still unfinished
 _allow((S,), e.InputsReady, W, S)  # S: it is not due yet
-_allow((W,), e.TaskLeased, R)
+_allow((W,), e.TasksLeased, R)
 _allow((R,), e.TaskReleased, W)
 _allow((R,), e.TaskCrashed, W, F)
 _allow((R,), e.TaskLost, W, F)
 _allow((R,), e.TaskRaised, S, F)
 _allow((R,), e.TimeLimitReached, S, F)
-_allow((S, W, R), e.TaskSucceeded, OK)
+_allow((S, W, R), e.TasksSucceeded, OK)
 _allow((S, W), e.TaskFailed, F)
 _allow((S, W, R), e.TaskCancelled, C)
 _allow((F, C), e.TaskRetried, W, S)
 _allow((None, S, W, R, OK, F, C), e.LateAnswer)
 _allow((S, W, R, OK, F, C), e.TaskSubscribed)
 _allow((S, W, R, OK, F, C), e.TaskUnsubscribed)
-_allow((OK, F, C), e.ResultDelivered)
+_allow((OK, F, C), e.ResultsDelivered)
 _allow((OK, F, C), e.DeliveryUndone)
 _allow((OK, F, C), e.DeliveryAcknowledged)
-_allow((OK, F, C), e.TaskForgotten, None)
+_allow((OK, F, C), e.TasksForgotten, None)
 
 DELIVERIES: dict[type[e.TaskEvent], frozenset[Delivery]] = {
     e.TaskRetried: frozenset({Delivery.NONE, Delivery.ACKNOWLEDGED}),
     e.TaskUnsubscribed: frozenset({Delivery.NONE, Delivery.HANDED_OUT}),
-    e.ResultDelivered: frozenset({Delivery.NONE}),
+    e.ResultsDelivered: frozenset({Delivery.NONE}),
     e.DeliveryUndone: frozenset({Delivery.HANDED_OUT}),
     e.DeliveryAcknowledged: frozenset({Delivery.NONE, Delivery.HANDED_OUT}),
-    e.TaskForgotten: frozenset({Delivery.HANDED_OUT, Delivery.ACKNOWLEDGED}),
+    e.TasksForgotten: frozenset({Delivery.HANDED_OUT, Delivery.ACKNOWLEDGED}),
 }
 """How far the answer must have come for these to happen; for all others it does not matter."""

@@ -31,24 +31,24 @@ from pyrotask.journal.problems import JournalTooNew
 NUMBERS: dict[type[e.Event], int] = {
     e.BrokerStarted: 1,
     e.Terminated: 2,
-    e.TaskSubmitted: 3,
+    e.TasksSubmitted: 3,
     e.TaskDue: 4,
     e.InputsReady: 5,
-    e.TaskLeased: 6,
+    e.TasksLeased: 6,
     e.TaskReleased: 7,
     e.TaskCrashed: 8,
     e.TaskLost: 9,
     e.TaskRaised: 10,
     e.TimeLimitReached: 11,
-    e.TaskSucceeded: 12,
+    e.TasksSucceeded: 12,
     e.TaskFailed: 13,
     e.TaskCancelled: 14,
     e.TaskRetried: 15,
     e.LateAnswer: 16,
-    e.ResultDelivered: 17,
+    e.ResultsDelivered: 17,
     e.DeliveryUndone: 18,
     e.DeliveryAcknowledged: 19,
-    e.TaskForgotten: 20,
+    e.TasksForgotten: 20,
     e.ProcessRegistered: 21,
     e.ProcessUnregistered: 22,
     e.ProcessLost: 23,
@@ -64,7 +64,14 @@ NUMBERS: dict[type[e.Event], int] = {
     e.NumbersReserved: 33,
 }
 
-VERSIONS: dict[type[e.Event], int] = {}
+VERSIONS: dict[type[e.Event], int] = {
+    # Version 1 of these was about one task.
+    e.TasksSubmitted: 2,
+    e.TasksLeased: 2,
+    e.TasksSucceeded: 2,
+    e.ResultsDelivered: 2,
+    e.TasksForgotten: 2,
+}
 """The version of each event's row, where it is not 1."""
 
 _HEADS: dict[type[e.Event], tuple[object, ...]] = {
@@ -73,7 +80,23 @@ _HEADS: dict[type[e.Event], tuple[object, ...]] = {
 
 Upcaster = Callable[[list[Any]], list[Any]]
 
-UPCASTERS: dict[tuple[int, int], Upcaster] = {}
+
+def _of_one(*indexes: int) -> Upcaster:
+    """Make the fields at these places, which were about one task, into those about several."""
+
+    def upcast(fields: list[Any]) -> list[Any]:
+        return [(field,) if index in indexes else field for index, field in enumerate(fields)]
+
+    return upcast
+
+
+UPCASTERS: dict[tuple[int, int], Upcaster] = {
+    (NUMBERS[e.TasksSubmitted], 1): _of_one(3),  # its payload
+    (NUMBERS[e.TasksLeased], 1): _of_one(1, 3),  # task, attempt
+    (NUMBERS[e.TasksSucceeded], 1): _of_one(1, 2),  # task, value
+    (NUMBERS[e.ResultsDelivered], 1): _of_one(0),
+    (NUMBERS[e.TasksForgotten], 1): _of_one(0),
+}
 """By type number and version: makes the fields of that version into those of the next."""
 
 SYNCED_AT_ONCE: frozenset[type[e.Event]] = frozenset({e.BrokerStarted, e.NumbersReserved})
@@ -84,7 +107,7 @@ _OLD_BLOCK, _BLOCK = 2, 3  # and those of blocks, by the length of their digest
 _BLOCK_PLACE = struct.Struct("<QQQ")  # the number of its file, offset, length; then comes the digest
 _KEPT = 4096
 """Different values kept to be shared: more are rare, and would be a leak."""
-_OPTIONS_INDEX = e.TaskSubmitted._fields.index("options")
+_OPTIONS_INDEX = e.TasksSubmitted._fields.index("options")
 
 Reader = Callable[[Any], Any]
 HomeOf = Callable[[int], Home]
@@ -204,7 +227,7 @@ class _Known(NamedTuple):
 
 
 def _row(event: e.Event, head: tuple[object, ...]) -> tuple[object, ...]:
-    if type(event) is e.TaskSubmitted and event.options == DEFAULT_OPTIONS:
+    if type(event) is e.TasksSubmitted and event.options == DEFAULT_OPTIONS:
         return (*head, *event[:_OPTIONS_INDEX], None, *event[_OPTIONS_INDEX + 1 :])
     return head + event
 

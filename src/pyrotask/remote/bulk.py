@@ -14,8 +14,9 @@ call takes and returns is wire format: see `versions.WIRES`.**
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import pyrotask
@@ -240,11 +241,8 @@ def exchange(
         done = _Steps()
         machine.paces.note_all(measured)
         try:
-            for result in handed_in:
-                try:
-                    done.add(_hand_in(machine, now, number, result, origin))
-                except Refused as error:
-                    refused.append([result.task, str(error)])
+            for step in _hand_in(machine, now, number, handed_in, origin, refused):
+                done.add(step)
             if most:
                 in_vain.extend(machine.take_ended(number))
             return done.ended_by(_lease(machine, now, caller))
@@ -281,11 +279,35 @@ def exchange(
     return Request(command, present, blocks=True, timeout=None if patience_ns and most else 0.0)
 
 
-def _hand_in(machine: Machine, now: Nanoseconds, process: ProcessId, result: Result, origin: Origin) -> Step:
+def _hand_in(
+    machine: Machine,
+    now: Nanoseconds,
+    process: ProcessId,
+    results: Sequence[Result],
+    origin: Origin,
+    refused: list[list[Any]],
+) -> Iterator[Step]:
+    """Hand them in, successive values together; ``refused`` gets what was not taken, and why."""
+    for is_value, some in groupby(results, _has_value):
+        if is_value:
+            # Not over which connection: the exchange as a whole is the sign of life.
+            step = machine.succeed_many(now, [result[:3] for result in some])  # type: ignore[misc]
+            refused += [[task, str(error)] for task, error in step.reply]  # type: ignore[attr-defined]
+            yield step
+            continue
+        for result in some:
+            try:
+                yield _end(machine, now, process, result, origin)
+            except Refused as error:
+                refused.append([result.task, str(error)])
+
+
+def _has_value(result: Result) -> bool:
+    return result.value is not None
+
+
+def _end(machine: Machine, now: Nanoseconds, process: ProcessId, result: Result, origin: Origin) -> Step:
     task, attempt = result.task, result.attempt
-    if result.value is not None:
-        # Not over which connection: the exchange as a whole is the sign of life.
-        return machine.succeed(now, task, result.value, attempt=attempt)
     if result.failure is not None:
         return machine.fail(
             now, task, result.failure, attempt=attempt, process=process, connection=origin.connection
