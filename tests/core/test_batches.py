@@ -182,6 +182,18 @@ def test_many_that_succeed_together_let_the_input_go_that_they_share() -> None:
     assert world.state(shared) is None
 
 
+def test_failures_and_values_of_a_session_are_collected_together() -> None:
+    world = World()
+    session = world.open_session()
+    one, other = leased(world, 2, session=session)
+    world.fail(one.task)
+    world.succeed(other.task)
+    collect = world.machine.sessions.collect
+    deliveries = world.do(collect(world.now, session, count=5))
+
+    assert [(one.delivery, one.answer.task) for one in deliveries] == [(1, one.task), (2, other.task)]
+
+
 def test_what_is_answered_together_reaches_whoever_waits_together() -> None:
     world = World()
     session = world.open_session()

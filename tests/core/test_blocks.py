@@ -56,6 +56,13 @@ def at_home(data: bytes) -> Block:
     return block
 
 
+def test_a_payload_of_small_buffers_stays_as_it_is() -> None:
+    payload = Payload(PLAIN, (b"small", b"x" * (BLOCK_BYTES - 1)))
+
+    assert [type(buffer) for buffer in payload.in_blocks().buffers] == [bytes, bytes]
+    assert payload.in_blocks() == payload
+
+
 def test_only_large_buffers_become_blocks() -> None:
     small = LARGE[:-1]
     payload = Payload(PLAIN, (small, LARGE)).in_blocks()

@@ -173,8 +173,50 @@ def test_an_event_that_led_elsewhere_than_the_table_says_breaks_the_broker() -> 
     _, *others = durable._changes[e.TaskReleased]
     durable._changes[e.TaskReleased] = (lambda _: None, *others)  # type: ignore[assignment]
 
-    with pytest.raises(BrokerBroken, match="made a task running where that cannot be"):
+    with pytest.raises(BrokerBroken, match="made a task running that was running"):
         durable.apply(e.TaskReleased(TASK, Cause.RETURNED))
+
+
+def two_waiting() -> DurableState:
+    durable = state_with(None)
+    durable.apply(SUBMITTED._replace(payloads=(VALUE, VALUE), key=None))
+    return durable
+
+
+BOTH = (TASK, TaskNumber(1))
+
+
+def test_what_may_not_happen_to_one_of_many_happens_to_none() -> None:
+    durable = two_waiting()
+    durable.apply(LEASED)
+    before = durable.image()
+
+    with pytest.raises(BrokerBroken, match="cannot happen to tasks that are running"):
+        durable.apply(e.TasksLeased(3, BOTH, ProcessId(0), (1, 1)))
+
+    assert durable.image() == before
+
+
+def test_an_event_that_led_many_elsewhere_breaks_the_broker() -> None:
+    durable = two_waiting()
+    _, *others = durable._changes[e.TasksLeased]
+    durable._changes[e.TasksLeased] = (lambda _: None, *others)  # type: ignore[assignment]
+
+    with pytest.raises(BrokerBroken, match="made tasks waiting that were waiting"):
+        durable.apply(e.TasksLeased(3, BOTH, ProcessId(0), (1, 1)))
+
+
+def test_answers_are_forgotten_together_only_when_all_were_handed_out() -> None:
+    durable = two_waiting()
+    durable.apply(e.TasksLeased(3, BOTH, ProcessId(0), (1, 1)))
+    durable.apply(e.TasksSucceeded(4, BOTH, (VALUE, VALUE)))
+    durable.apply(e.ResultsDelivered((TASK,)))
+    before = durable.image()
+
+    with pytest.raises(BrokerBroken, match="an answer that is none"):
+        durable.apply(e.TasksForgotten(BOTH))
+
+    assert durable.image() == before
 
 
 def test_a_process_that_has_tasks_cannot_leave() -> None:

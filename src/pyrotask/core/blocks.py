@@ -10,7 +10,7 @@ apart (`in_blocks`); whoever decodes or sends one reads it, outside of the broke
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 BLOCK_BYTES = 4096
@@ -171,8 +171,10 @@ class Block:
 Buffer = bytes | Block
 
 
-def in_blocks(buffers: Iterable[Buffer]) -> tuple[Buffer, ...]:
+def in_blocks(buffers: Sequence[Buffer]) -> tuple[Buffer, ...]:
     """The same buffers, with each large one a block. Those that are blocks stay as they are."""
+    if max(map(len, buffers), default=0) < BLOCK_BYTES:  # as it is with almost all
+        return tuple(buffers)
     return tuple(
         [
             buffer if len(buffer) < BLOCK_BYTES or isinstance(buffer, Block) else Block(buffer)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from itertools import count as count_from
 from typing import TYPE_CHECKING
 
 from pyrotask.core import events as e
@@ -21,6 +20,7 @@ from pyrotask.core.model import (
     HANDED_OUT,
     NEW,
     NOT_HANDED_OUT,
+    NUMBER_OF,
     PLAIN,
     PUBLIC,
     SCHEDULED,
@@ -69,11 +69,12 @@ class Endings:
         for task in tasks:
             if task.state is SCHEDULED:
                 self._deadlines.clear(Key(Due.TASK, task.number))
-        numbers = tuple([task.number for task in tasks])
+        numbers = tuple(map(NUMBER_OF, tasks))
         self._recorder.record(NEW(e.TasksSucceeded, (now, numbers, tuple(values))))
         for task in tasks:
-            for number in list(task.dependents or ()):
-                self._input_ready(self._state.tasks[number])
+            if task.dependents is not None:
+                for number in list(task.dependents):
+                    self._input_ready(self._state.tasks[number])
             self._finished(task)
 
     def _input_ready(self, task: Task) -> None:
@@ -147,7 +148,7 @@ class Endings:
             self._recorder.expect_deliveries(session, len(answers))
             first = session.next_delivery
             self._recorder.record(e.ResultsDelivered(tuple([one.task for one in answers]), session.id))
-            delivered += map(Delivered, count_from(first), answers)
+            delivered += [NEW(Delivered, one) for one in enumerate(answers, first)]
         return delivered
 
     def unreadable(self, place: Place) -> PayloadError | None:
@@ -267,20 +268,23 @@ class Endings:
 
 def answer_of(task: Task) -> Answer:
     """What a collector of the task is handed."""
-    assert isinstance(task.detail, (Success, Ended)), task.number
-    return Answer(task.number, task.tag, task.detail)
+    outcome = task.detail
+    assert isinstance(outcome, (Success, Ended)), task.number
+    return NEW(Answer, (task.number, task.tag, outcome))
 
 
 def size_of(answer: Answer) -> int:
     """How many bytes of the user's are in it."""
-    return sum([value.nbytes for value in values_of(answer)])
+    values = values_of(answer)
+    return values[0].nbytes if values else 0
 
 
 def values_of(answer: Answer) -> tuple[Payload, ...]:
-    """What in it is the user's."""
-    if isinstance(answer.outcome, Success):
-        return (answer.outcome.value,)
-    return () if answer.outcome.failure is None else (answer.outcome.failure.error,)
+    """What in it is the user's: one, or nothing."""
+    outcome = answer.outcome
+    if isinstance(outcome, Success):
+        return (outcome.value,)
+    return () if outcome.failure is None else (outcome.failure.error,)
 
 
 def _other_session(task: Task, place: Place) -> SessionId | None:

@@ -77,9 +77,9 @@ class TasksSubmitted(NamedTuple):
     key: str | None = None
 
     @property
-    def tasks(self) -> Sequence[int]:
+    def tasks(self) -> Sequence[TaskNumber]:
         """Their numbers."""
-        return range(self.first, self.first + len(self.payloads))
+        return range(self.first, self.first + len(self.payloads))  # type: ignore[return-value]
 
 
 class TaskDue(NamedTuple):

@@ -110,6 +110,8 @@ class View:
             else:
                 self._noted[lane] = head.order
                 heapreplace(heap, (priority, head.order, lane))
+                if len(heap) == 1:
+                    return head
         return None
 
     def run(self, most: int) -> list[Place]:
@@ -201,16 +203,18 @@ class Lanes:
         task.order = self._next_back
         self._next_back += 1
         lane = self._lane(group, task.tag, priority)
-        task.lane, task.prev, task.next = lane, lane.tail, None
+        last = lane.tail
+        task.lane = lane
+        task.prev = last
         self._size += 1
         lane.size += 1
-        if lane.tail is None:
-            lane.head = lane.tail = task
+        lane.tail = task
+        if last is None:
+            lane.head = task
             self._occupied += 1
             self._note_head(lane)
         else:
-            lane.tail.next = task
-            lane.tail = task
+            last.next = task
 
     def push_front(self, task: Place, group: Hashable, priority: int) -> None:
         """The task comes first in its lane, and before all others of its priority."""
@@ -230,7 +234,8 @@ class Lanes:
 
     def remove(self, task: Place) -> None:
         """The task leaves its lane, from wherever it stands."""
-        lane = _lane_of(task)
+        lane = task.lane
+        assert lane is not None, task.number
         before, after = task.prev, task.next
         task.lane = task.prev = task.next = None
         self._size -= 1
@@ -274,11 +279,12 @@ class Lanes:
     def _lane(self, group: Hashable, tag: str, priority: int) -> Lane:
         # A plain tuple finds its LaneKey, and is made in a third of the time.
         lane: Lane | None = self._lanes.get((group, tag, priority))  # type: ignore[call-overload]
-        if lane is None:
-            self._drop_empty_lanes()
-            key = LaneKey(group, tag, priority)
-            lane = self._lanes[key] = Lane(key, self._views_over(key))
-            self._lanes_of_tag.setdefault(key.tag, {})[key] = lane
+        return self._new_lane(LaneKey(group, tag, priority)) if lane is None else lane
+
+    def _new_lane(self, key: LaneKey) -> Lane:
+        self._drop_empty_lanes()
+        lane = self._lanes[key] = Lane(key, self._views_over(key))
+        self._lanes_of_tag.setdefault(key.tag, {})[key] = lane
         return lane
 
     def _drop_empty_lanes(self) -> None:

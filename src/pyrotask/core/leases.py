@@ -16,6 +16,7 @@ from pyrotask.core.deadlines import Due, Key
 from pyrotask.core.endings import name_of
 from pyrotask.core.model import (
     NEW,
+    NUMBER_OF,
     RUNNING,
     WAITING,
     Cause,
@@ -104,7 +105,7 @@ class Leases:
         self, now: Nanoseconds, tasks: Sequence[Task], process: ProcessId | None, via: Connection | None
     ) -> tuple[Lease, ...]:
         attempts = self._recorder.new_attempts(tasks)
-        numbers = tuple([task.number for task in tasks])
+        numbers = tuple(map(NUMBER_OF, tasks))
         self._recorder.record(NEW(e.TasksLeased, (now, numbers, process, attempts)))
         if via is not None:
             via.leases.update(dict.fromkeys(numbers))
@@ -122,11 +123,14 @@ class Leases:
 
     def succeed(self, now: Nanoseconds, answers: Sequence[tuple[Task, int | None, Payload]]) -> None:
         """The answers have come, each from the holder or (with that attempt) from an earlier one."""
-        for task, attempt, _ in answers:
+        tasks, values = [], []
+        for task, attempt, value in answers:
             if attempt is not None and attempt != task.attempt:
                 self._in_vain(task)
             self._over(task)
-        self._endings.succeed(now, [task for task, _, _ in answers], [value for _, _, value in answers])
+            tasks.append(task)
+            values.append(value)
+        self._endings.succeed(now, tasks, values)
 
     def cancel(self, now: Nanoseconds, task: Task, detail: str) -> None:
         """Nobody wants the answer any more, whether somebody works on it or not."""

@@ -37,6 +37,7 @@ from pyrotask.core.model import (
     PLAIN,
     PUBLIC,
     RUNNING,
+    WAITING,
     Cause,
     ConnectionId,
     Failure,
@@ -369,12 +370,15 @@ class Machine:
         )
         for number in range(first, first + len(payloads)):
             task = self.state.tasks[TaskNumber(number)]
-            if due is not None:
-                self.deadlines.set(Key(Due.TASK, number), due)
-            if inputs:
-                self._endings.fail_if_inputs_have(now, task)
+            if task.state is not WAITING:
+                self._schedule(now, task, due)
             self._recorder.touch(task)
         return first
+
+    def _schedule(self, now: Nanoseconds, task: Task, due: Nanoseconds | None) -> None:
+        if due is not None:
+            self.deadlines.set(Key(Due.TASK, task.number), due)
+        self._endings.fail_if_inputs_have(now, task)
 
     # --- leasing --------------------------------------------------------------------------
 

@@ -44,6 +44,8 @@ class Matching:
         self.task_wants = Parking()
         self.result_wants = Parking()
         self._next_want = 0
+        self._parked = 0
+        """How many there are of both: most often nobody waits."""
 
     def park(
         self,
@@ -68,6 +70,7 @@ class Matching:
             number, caller, view, connection, process, speaker, plain_only, session, leases, deliveries
         )
         parking.park(want)
+        self._parked += 1
         if via is not None:
             via.wants[number] = None
         if timeout_at is not None:
@@ -96,6 +99,8 @@ class Matching:
     def settle(self, now: Nanoseconds) -> None:
         """Pair what came into a line with the wants for it. A command ends with this."""
         touched = self._recorder.touched
+        if not self._parked:
+            touched.clear()
         while touched:
             lane, _ = touched.popitem()
             while (head := lane.head) is not None:
@@ -133,6 +138,7 @@ class Matching:
 
     def _unpark(self, now: Nanoseconds, parking: Parking, want: Want) -> None:
         parking.remove(want)
+        self._parked -= 1
         self._deadlines.clear(Key(Due.WANT, want.id))
         if want.connection is not None:
             del self._presence.connections[want.connection].wants[want.id]

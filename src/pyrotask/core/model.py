@@ -12,12 +12,13 @@ from __future__ import annotations
 import enum
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, NewType
 
 from pyrotask.core.blocks import Block, Buffer, in_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pyrotask.core.lanes import Lane
 
@@ -350,7 +351,7 @@ class Task(Place):
     def payload(self) -> Payload:
         """What it is to work on."""
         buffers = self._buffers
-        return Payload(self._format, buffers if isinstance(buffers, tuple) else (buffers,))
+        return NEW(Payload, (self._format, buffers if isinstance(buffers, tuple) else (buffers,)))
 
     @payload.setter
     def payload(self, payload: Payload) -> None:
@@ -369,6 +370,9 @@ class Task(Place):
     def format(self) -> str:
         """The format of that."""
         return self._format
+
+
+NUMBER_OF: Callable[[Place], TaskNumber] = attrgetter("number")
 
 
 class Kind(enum.Enum):

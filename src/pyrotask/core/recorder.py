@@ -60,6 +60,7 @@ class Recorder:
 
     def __init__(self, state: DurableState) -> None:
         self.state = state
+        self._apply = state.apply
         self.events: list[Event] = []
         self.wakes: list[Wake] = []
         self.touched: dict[Lane, None] = {}
@@ -67,7 +68,7 @@ class Recorder:
 
     def record(self, event: Event) -> None:
         """Let it happen, and remember it for the journal."""
-        self.state.apply(event)
+        self._apply(event)
         self.events.append(event)
 
     def new_tasks(self, count: int) -> TaskNumber:
@@ -100,8 +101,13 @@ class Recorder:
 
     def new_attempts(self, tasks: Iterable[Task]) -> tuple[int, ...]:
         """For each task a number that no attempt at it ever had: above all of earlier runs."""
-        first_at = self.state.first_attempt_at
-        numbers = tuple([max(task.attempt + 1, first_at(task)) for task in tasks])
+        first_task, first = self.state.first_task, self.state.first_attempt
+        numbers = tuple(
+            [
+                task.attempt + 1 if task.number >= first_task else max(task.attempt + 1, first)
+                for task in tasks
+            ]
+        )
         newest = max(numbers)
         if newest >= self.state.reserved_attempts:
             self._reserve(attempts=newest + ATTEMPT_BLOCK)

@@ -11,7 +11,8 @@ To change what an event does, change its method here; there is one for each, in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, get_args
 
@@ -73,7 +74,7 @@ _COUNT_OF_STATE = {
     FAILED: 2,
     CANCELLED: 2,
 }
-_FINISHED_COLUMN = 2
+_UNSTARTED_COLUMN, _FINISHED_COLUMN = 0, 2
 
 
 class DurableState:
@@ -250,29 +251,56 @@ class DurableState:
         if row is None:
             change(event)
             return
-        get = self.tasks.get
-        targets: dict[TaskNumber, frozenset[State | None]] = {}
-        for number in numbers_of(event):
-            task = get(number)
-            state = None if task is None else task.state
-            allowed = row.get(state)
-            if allowed is None:
-                raise BrokerBroken(f"{event!r} cannot happen to a task that is {_name(state)}")
-            targets[number] = allowed
-            if deliveries is not None:
-                self._check_delivery(event, number, deliveries)
+        numbers = numbers_of(event)
+        if len(numbers) > 1:
+            self._apply_to_many(event, change, numbers, row, deliveries)
+            return
+        number = numbers[0]
+        task = self.tasks.get(number)
+        before = None if task is None else task.state
+        allowed = row.get(before)
+        if allowed is None:
+            raise BrokerBroken(f"{event!r} cannot happen to a task that is {_name(before)}")
+        if deliveries is not None:
+            self._check_deliveries(event, numbers, deliveries)
         change(event)
-        for number, allowed in targets.items():
-            task = get(number)
-            state = None if task is None else task.state
-            if state not in allowed:
-                raise BrokerBroken(f"{event!r} made a task {_name(state)} where that cannot be")
+        task = self.tasks.get(number)
+        after = None if task is None else task.state
+        if after not in allowed:
+            raise BrokerBroken(f"{event!r} made a task {_name(after)} that was {_name(before)}")
 
-    def _check_delivery(self, event: e.Event, number: TaskNumber, deliveries: frozenset[Delivery]) -> None:
-        task = self.tasks[number]
-        place = task if task.keyed is None else self._place(task, getattr(event, "session", None))
-        if place.delivery not in deliveries:
-            raise BrokerBroken(f"{event!r} cannot happen to an answer that is {place.delivery.value}")
+    def _apply_to_many(
+        self,
+        event: e.Event,
+        change: Callable[[Any], None],
+        numbers: Sequence[TaskNumber],
+        row: dict[State | None, frozenset[State | None]],
+        deliveries: frozenset[Delivery] | None,
+    ) -> None:
+        """The same at once for tasks which mostly are in one state."""
+        before = self._states_of(numbers)
+        if not before <= row.keys():
+            raise BrokerBroken(f"{event!r} cannot happen to tasks that are {_names(before - row.keys())}")
+        if deliveries is not None:
+            self._check_deliveries(event, numbers, deliveries)
+        change(event)
+        after = self._states_of(numbers)
+        if not after.issubset(chain.from_iterable([row[state] for state in before])):
+            raise BrokerBroken(f"{event!r} made tasks {_names(after)} that were {_names(before)}")
+
+    def _states_of(self, numbers: Sequence[TaskNumber]) -> set[State | None]:
+        """In which states these tasks are; None: one is not there. No step of Python's own for each."""
+        return set(map(_STATE, map(self.tasks.get, numbers, repeat(_NO_TASK))))
+
+    def _check_deliveries(
+        self, event: e.Event, numbers: Sequence[TaskNumber], deliveries: frozenset[Delivery]
+    ) -> None:
+        session = getattr(event, "session", None)
+        for number in numbers:
+            task = self.tasks[number]
+            place = task if task.keyed is None else self._place(task, session)
+            if place.delivery not in deliveries:
+                raise BrokerBroken(f"{event!r} cannot happen to an answer that is {place.delivery.value}")
 
     def _broker_started(self, event: e.BrokerStarted) -> None:
         self.lineage = event.lineage
@@ -306,18 +334,19 @@ class DurableState:
         self.next_task = first + count
         self._counts.setdefault(tag, [0, 0, 0])[0] += count
         self._unstarted += count
-        self._count_unfinished(session, count)
-        claims = {} if session == PUBLIC else self.sessions[session].claims
+        number = first
         waits_at_once = due_at is None and not inputs
-        for number, payload in enumerate(payloads, first):
-            task = Task(TaskNumber(number), tag, payload, options, session)
-            self.tasks[task.number] = task
-            claims[task.number] = None
+        for payload in payloads:
+            task = self.tasks[number] = Task(number, tag, payload, options, session)
+            number = TaskNumber(number + 1)
             if waits_at_once:
                 task.state = WAITING
                 self.waiting.push_back(task, task.format, options.priority)
             else:
                 self._schedule_first(task, due_at, inputs)
+        if session != PUBLIC:
+            self._count_unfinished(session, count)
+            self.sessions[session].claims.update(dict.fromkeys(event.tasks))
         if key is not None:
             task = self.tasks[first]
             task.keyed = Keyed(key)
@@ -536,15 +565,26 @@ class DurableState:
     def _move(self, task: Task, state: State) -> None:
         before, after = _COUNT_OF_STATE[task.state], _COUNT_OF_STATE[state]
         task.state = state
-        if before != after:
-            numbers = self._counts[task.tag]
-            numbers[before] -= 1
-            numbers[after] += 1
-            self._unstarted += (after == 0) - (before == 0)
-            if (after == _FINISHED_COLUMN) != (before == _FINISHED_COLUMN):
-                more = -1 if after == _FINISHED_COLUMN else 1
-                for place in (task,) if task.keyed is None else claims_of(task):
-                    self._count_unfinished(place.session, more)
+        if before == after:
+            return
+        numbers = self._counts[task.tag]
+        numbers[before] -= 1
+        numbers[after] += 1
+        if before == _UNSTARTED_COLUMN:
+            self._unstarted -= 1
+        elif after == _UNSTARTED_COLUMN:
+            self._unstarted += 1
+        if after == _FINISHED_COLUMN:
+            self._count_claims(task, -1)
+        elif before == _FINISHED_COLUMN:
+            self._count_claims(task, 1)
+
+    def _count_claims(self, task: Task, more: int) -> None:
+        """So many more of those who want its answer have to wait for it."""
+        self._count_unfinished(task.session, more)
+        if task.keyed is not None:
+            for session in task.keyed.subscribers:
+                self._count_unfinished(session, more)
 
     def _count_unfinished(self, session: SessionId, more: int) -> None:
         if session == PUBLIC:
@@ -626,7 +666,7 @@ class DurableState:
     def _count_result(self, task: Task, sign: int) -> None:
         for value in result_of(task):
             for buffer in value.buffers:
-                self._result_bytes[isinstance(buffer, Block)] += sign * len(buffer)
+                self._result_bytes[type(buffer) is Block] += sign * len(buffer)
 
     def _place(self, task: Task, session: SessionId | None) -> Place:
         if session is None or session == task.session:
@@ -723,6 +763,20 @@ def claims_of(task: Task) -> tuple[Place, ...]:
 
 _many: Callable[[Any], Sequence[TaskNumber]] = attrgetter("tasks")
 _one: Callable[[Any], Sequence[TaskNumber]] = lambda event: (event.task,)  # noqa: E731
+
+
+class _NoTask:
+    """Stands for a task that is not there."""
+
+    state: State | None = None
+
+
+_NO_TASK = _NoTask()
+_STATE = attrgetter("state")
+
+
+def _names(states: Iterable[State | None]) -> str:
+    return " or ".join(sorted(map(_name, states)))
 
 
 def _name(state: State | None) -> str:

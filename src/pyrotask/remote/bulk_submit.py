@@ -10,7 +10,7 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyrotask.core.model import DEFAULT_OPTIONS, Nanoseconds, NewTask, Options, RetryPolicy, TaskNumber
+from pyrotask.core.model import DEFAULT_OPTIONS, NEW, Nanoseconds, NewTask, Options, RetryPolicy, TaskNumber
 from pyrotask.remote.bulk_values import durations_ns, numbers, payload_from_wire, text
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _new_task(index: int, item: Any) -> Item:
         (said,) = rest or ({},)
         value = payload_from_wire(payload)
         if not said:
-            return NewTask(tag, value)
+            return NEW(NewTask, (tag, value, DEFAULT_OPTIONS, None, (), None))
         return _with_options(NewTask(tag, value), dict(said))
     except (TypeError, ValueError, LookupError) as error:
         raise ValueError(f"item {index} of the submit is not as it should be: {error}") from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pyrotask.core.blocks import Block, in_blocks
 from pyrotask.core.model import (
     FORMATS,
+    NEW,
     SECOND,
     Cause,
     Delivered,
@@ -90,7 +91,7 @@ def _result(wire: Any) -> Result:
         number, tried = TaskNumber(numbers(task, "task")), numbers(attempt, "attempt")
         if kind == "value":
             (value,) = rest
-            return Result(number, tried, value=payload_from_wire(value))
+            return NEW(Result, (number, tried, payload_from_wire(value), None, Cause.RETURNED))
         if kind == "error":
             error, traceback, type_names, message = rest
             names = tuple(map(str, type_names))
@@ -133,15 +134,16 @@ def _measurement(wire: Any) -> tuple[str, int, Nanoseconds]:
 
 def task_to_wire(lease: Lease) -> list[Any]:
     """A task: ``[task, tag, attempt, payload, plain_answer, time_limit_s | None, [input, ...]]``."""
-    limit_ns = lease.options.time_limit_ns
+    task, tag, payload, attempt, options, inputs = lease
+    limit_ns = options.time_limit_ns
     return [
-        lease.task,
-        lease.tag,
-        lease.attempt,
-        payload_to_wire(lease.payload),
-        lease.options.plain_answer,
+        task,
+        tag,
+        attempt,
+        payload_to_wire(payload),
+        options.plain_answer,
         None if limit_ns is None else limit_ns / SECOND,
-        [payload_to_wire(value) for value in lease.inputs],
+        [payload_to_wire(value) for value in inputs] if inputs else [],
     ]
 
 
@@ -158,7 +160,7 @@ def payload_from_wire(wire: Any) -> Payload:
         raise ValueError("a payload is [format, [buffer, ...]]") from None
     if not isinstance(kind, str) or not _BUFFERS.issuperset(map(type, buffers)):
         raise ValueError("a payload is [format, [buffer, ...]], where the buffers are bytes")
-    return Payload(FORMATS.get(kind, kind), in_blocks(buffers))
+    return NEW(Payload, (FORMATS.get(kind, kind), in_blocks(buffers)))
 
 
 def tags_from_wire(tags: object) -> frozenset[str] | None:
