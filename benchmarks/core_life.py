@@ -2,9 +2,10 @@
 
     python benchmarks/core_life.py [--largest 1000000] [--lives 20000]
 
-Prints microseconds for each step of a life, for several numbers of waiting tasks and of tags; with
-workers and clients that take any tag, and with such that ask for one. The figures of one column
-ought to be alike: nothing in the core may depend on how much waits.
+Prints microseconds for each step of a life, for several numbers of waiting tasks and of tags; one by
+one with workers and clients that take any tag, and with such that ask for one, and in batches: a
+session submits a thousand at a time, a worker leases and hands in 64, and 500 are collected. The
+figures of one column ought to be alike: nothing in the core may depend on how much waits.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 
 from pyrotask.core.endings import EVERYTHING_PUBLIC
 from pyrotask.core.machine import ANY_FORMAT, Machine
-from pyrotask.core.model import PLAIN, Lease, Payload, ProcessId
+from pyrotask.core.model import PLAIN, Delivered, Lease, NewTask, Payload, ProcessId, SessionId, TaskNumber
 
 VALUE = Payload(PLAIN, (b"x" * 100,))
 WAITING = (10, 10_000, 1_000_000)
@@ -73,6 +74,50 @@ def life(
     return [seconds(step) for step in (submit, lease, finish, collect)]
 
 
+SUBMITTED, LEASED, COLLECTED = 1_000, 64, 500
+"""How many at once, in batches."""
+
+
+def batched_lives(machine: Machine, number: int) -> Figures:
+    """The same as `lives` for tasks that come and go in batches."""
+    process = ProcessId(machine.register(0, connection=machine.connect()).reply)  # type: ignore[arg-type]
+    session = SessionId(machine.sessions.open(0, f"batches of {number}").reply)  # type: ignore[arg-type]
+    machine.paces.note("batches", 1, 1)
+    rounds = [batched_life(machine, process, session, number) for _ in range(ROUNDS)]
+    return [min(step) / number * 1e6 for step in zip(*rounds, strict=True)]
+
+
+def batched_life(machine: Machine, process: ProcessId, session: SessionId, number: int) -> list[float]:
+    items = [NewTask("batches", VALUE)] * SUBMITTED
+    tags = frozenset({"batches"})
+    batches: list[tuple[Lease, ...]] = []
+
+    def submit() -> None:
+        for _ in range(number // SUBMITTED):
+            machine.submit_many(1, items, session=session)
+
+    def lease() -> None:
+        while leases := machine.lease(1, tags=tags, process=process, count=LEASED).reply:
+            batches.append(leases)  # type: ignore[arg-type]
+
+    def finish() -> None:
+        for leases in batches:
+            answers: list[tuple[TaskNumber, int | None, Payload]]
+            answers = [(lease.task, lease.attempt, VALUE) for lease in leases]
+            assert machine.succeed_many(1, answers).reply == []
+
+    def collect() -> None:
+        taken_over, delivered = machine.state.sessions[session].next_delivery - 1, list[Delivered]()
+        while True:
+            step = machine.sessions.collect(1, session, count=COLLECTED, taken_over=taken_over)
+            delivered = step.reply  # type: ignore[assignment]
+            if not delivered:
+                return
+            taken_over = delivered[-1].delivery
+
+    return [seconds(step) for step in (submit, lease, finish, collect)]
+
+
 def seconds(step: Callable[[], None]) -> float:
     """Of the processor."""
     began = time.process_time()
@@ -85,17 +130,20 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=max(WAITING), help="the most tasks that wait")
     parser.add_argument("--lives", type=int, default=20_000, help="lives measured for each figure")
     chosen = parser.parse_args()
-    print(f"{'':>9} {'':>6} {'any tag, us':>39}   {'one tag, us':>39}")
+    print(f"{'':>9} {'':>6} {'any tag, us':>39}   {'one tag, us':>39}   {'in batches, us':>39}")
     steps = "".join(f"{name:>8}" for name in STEPS)
-    print(f"{'waiting':>9} {'tags':>6} {steps}  {steps}")
+    print(f"{'waiting':>9} {'tags':>6} {steps}  {steps}  {steps}")
     for waiting in (number for number in WAITING if number <= chosen.largest):
         for tags in TAGS:
             machine = filled(waiting, tags)
             gc.collect()
             gc.freeze()  # what waits is no garbage: a broker freezes it as well
             print(f"{waiting:>9} {tags:>6}", end="")
-            for by_tag in (False, True):
-                figures = lives(machine, tags, chosen.lives, by_tag=by_tag)
+            for figures in (
+                lives(machine, tags, chosen.lives, by_tag=False),
+                lives(machine, tags, chosen.lives, by_tag=True),
+                batched_lives(machine, chosen.lives),
+            ):
                 print(" " + "".join(f"{each:>8.1f}" for each in (*figures, sum(figures))), end=" ")
             print(flush=True)
             gc.unfreeze()

@@ -110,14 +110,14 @@ class Leases:
         if via is not None:
             via.leases.update(dict.fromkeys(numbers))
             self.connections.update(dict.fromkeys(numbers, via))
-        return tuple([self._begun(now, task) for task in tasks])
-
-    def _begun(self, now: Nanoseconds, task: Task) -> Lease:
-        limit_ns = task.options.time_limit_ns
-        if limit_ns is not None:
-            self._deadlines.set(Key(Due.TIME_LIMIT, task.number), now + limit_ns)
-        inputs = tuple([self._state.value_of(source) for source in task.inputs]) if task.inputs else ()
-        return NEW(Lease, (task.number, task.tag, task.payload, task.attempt, task.options, inputs))
+        leases = []
+        for task in tasks:
+            options, inputs = task.options, task.inputs
+            values = tuple(map(self._state.value_of, inputs)) if inputs else ()
+            leases.append(NEW(Lease, (task.number, task.tag, task.payload, task.attempt, options, values)))
+            if options.time_limit_ns is not None:
+                self._deadlines.set(Key(Due.TIME_LIMIT, task.number), now + options.time_limit_ns)
+        return tuple(leases)
 
     # --- ending well ------------------------------------------------------------------------
 

@@ -295,10 +295,9 @@ class DurableState:
     def _check_deliveries(
         self, event: e.Event, numbers: Sequence[TaskNumber], deliveries: frozenset[Delivery]
     ) -> None:
-        session = getattr(event, "session", None)
         for number in numbers:
             task = self.tasks[number]
-            place = task if task.keyed is None else self._place(task, session)
+            place = task if task.keyed is None else self._place(task, getattr(event, "session", None))
             if place.delivery not in deliveries:
                 raise BrokerBroken(f"{event!r} cannot happen to an answer that is {place.delivery.value}")
 
@@ -374,7 +373,7 @@ class DurableState:
     def _tasks_leased(self, event: e.TasksLeased) -> None:
         at, numbers, process, attempts = event
         of_process = {} if process is None else self.processes[process].tasks
-        holder = Holder(process, 0, at)
+        holder = Holder(process, attempts[0], at)
         for number, attempt in zip(numbers, attempts, strict=True):
             task = self.tasks[number]
             self.waiting.remove(task)
