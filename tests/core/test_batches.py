@@ -117,6 +117,15 @@ def test_many_are_handed_out_in_the_order_in_which_they_would_be_one_by_one(
     assert handed_out == [lease.task for _ in range(count) for lease in alone.lease()]
 
 
+def test_each_of_many_has_an_attempt_of_its_own() -> None:
+    world = World()
+    returned = world.submit()
+    world.give_back(world.take())
+    new = world.submit()
+
+    assert [(lease.task, lease.attempt) for lease in world.lease(count=2)] == [(returned, 2), (new, 1)]
+
+
 # --- succeeding ---------------------------------------------------------------------------------
 
 
