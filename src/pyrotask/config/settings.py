@@ -127,6 +127,10 @@ class Settings:
     max_connections: int = _whole(20_000, at_least=1, at_most=1_000_000)
     """Open connections: twice the ten thousand workers that one broker is made for."""
 
+    event_loop: str = field(default="auto", metadata={"kind": OneOf(("auto", "asyncio"))})
+    """What the broker's connections are served by: "auto": uvloop where it is installed, since a call costs
+    it less; "asyncio": Python's own loop all the same, if you suspect the other one."""
+
     # ---- memory that is shared on one host
 
     arena_bytes: int = _whole(256 * MIB, at_least=0, at_most=1024 * GIB)

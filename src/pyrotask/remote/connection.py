@@ -11,9 +11,7 @@ Everything here runs in the loop's thread.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import socket
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +23,7 @@ from pyrotask.remote.auth import AUTH_OBJECT, PROVE, Gate
 from pyrotask.remote.daemon import PyroConnection
 from pyrotask.remote.inbox import Inbox
 from pyrotask.remote.near_socket import is_of_another_user
-from pyrotask.remote.os_sockets import Socket, has_hung_up, notice_dead_peers
+from pyrotask.remote.os_sockets import Socket, has_hung_up, notice_dead_peers, send_now, shut_down
 from pyrotask.remote.security import is_loopback
 from pyrotask.remote.serializing import Codec, dump_in
 from pyrotask.remote.turn import Turn
@@ -171,7 +169,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def is_there(self) -> bool:
         """Whether an answer would find somebody: the system may know better than the loop."""
-        return not self._closed and not has_hung_up(self._socket())
+        if not self.is_open:  # then its descriptor may be another's
+            return not self._closed
+        return not has_hung_up(self._socket())
 
     @property
     def is_open(self) -> bool:
@@ -221,9 +221,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def hang_up(self) -> None:
         """Close the connection, without the loop: it has ended."""
+        if self.is_open:
+            shut_down(self._socket())
         self.end()
-        with contextlib.suppress(OSError):  # it is closed
-            self._socket().shutdown(socket.SHUT_RDWR)
 
     def finish(self) -> None:
         """Close the connection as soon as the client has what was written."""
@@ -362,13 +362,18 @@ class Connection(asyncio.BufferedProtocol):
     # --- odds and ends ------------------------------------------------------------------------
 
     def _write(self, header: bytes, data: bytes) -> None:
-        if not self.is_open:
+        transport = self._transport
+        if self._closed or transport.is_closing():
             return
-        if len(data) <= COPIED_BYTES:
-            self._transport.write(header + data)
-        else:
-            self._transport.write(header)
-            self._transport.write(memoryview(data))  # what cannot be sent at once is copied once less
+        if len(data) > COPIED_BYTES:
+            transport.write(header)
+            transport.write(memoryview(data))  # what cannot be sent at once is copied once less
+            return
+        message = header + data
+        if not self.hub.sends_at_once and not transport.get_write_buffer_size():
+            message = message[send_now(self._socket(), message) :]
+        if message:
+            transport.write(message)
 
     def _drop(self, reason: str) -> None:
         log.warning("the connection of %s was dropped: %s", self.peer, reason)

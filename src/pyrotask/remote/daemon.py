@@ -42,6 +42,10 @@ class Client(Protocol):
 
     hub: Hub
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its socket is still its own. From any thread."""
+
     def send(self, data: bytes) -> None:
         """Send a message."""
 
@@ -53,7 +57,7 @@ class PyroConnection(SocketConnection):  # type: ignore[misc] # Pyro5 has no typ
     """What Pyro's code takes for its connection to the client."""
 
     def __init__(self, sock: Any, client: Client) -> None:
-        super().__init__(SocketView(sock))
+        super().__init__(SocketView(sock, client))
         self._client = client
         self._incoming = b""
         self._at = 0
@@ -94,13 +98,14 @@ class PyroConnection(SocketConnection):  # type: ignore[misc] # Pyro5 has no typ
 class SocketView:
     """The loop's socket, to be looked at by others."""
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: Any, client: Client) -> None:
         self._sock = sock
+        self._client = client
         self.family = sock.family
 
     def fileno(self) -> int:
         """Its descriptor, -1 when it is closed."""
-        return int(self._sock.fileno())
+        return int(self._sock.fileno()) if self._client.is_open else -1
 
     def getpeername(self) -> Any:
         """Who is at the other end."""

@@ -25,6 +25,7 @@ from pyrotask.remote.blocks_on_wire import loader
 from pyrotask.remote.connection import Connection
 from pyrotask.remote.errands import Errands
 from pyrotask.remote.inbox import Shared
+from pyrotask.remote.loops import new_loop, sends_at_once
 from pyrotask.remote.os_sockets import BACKLOG
 from pyrotask.remote.serializing import make_codecs
 from pyrotask.remote.services import Service
@@ -94,7 +95,8 @@ class Hub:
         """Pyro's own daemon, for all other objects. Set before the start."""
         self.on_died: Callable[[BaseException], None] = lambda _error: None
         """Called in the loop's thread, at its end, if it ended by an error."""
-        self.loop = asyncio.new_event_loop()
+        self.loop = new_loop(settings.event_loop)
+        self.sends_at_once = sends_at_once(self.loop)
         self.shared = Shared()
         self.deferring = Deferring(self._deliver)
         self.unsent: set[Turn] = set()

@@ -41,6 +41,9 @@ class Socket(Protocol):
     def setsockopt(self, level: int, option: int, value: int, /) -> None:
         """Set an option."""
 
+    def dup(self) -> socket.socket:
+        """A real socket of its own for the same connection."""
+
     @property
     def family(self) -> int:
         """TCP over IPv4 or IPv6, or a unix socket."""
@@ -82,6 +85,23 @@ def allow_many_sockets() -> None:
             with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
                 return
+
+
+def send_now(sock: Socket, data: bytes) -> int:
+    """Send what the system takes at once; returns how many bytes that was. Never blocks, raises nothing.
+
+    Not for Windows, where a socket is no file.
+    """
+    try:
+        return os.write(sock.fileno(), data)
+    except OSError:  # it takes nothing now, or is broken: whoever writes the rest will see
+        return 0
+
+
+def shut_down(sock: Socket) -> None:
+    """End the connection in both directions at once. The socket stays open. Raises nothing."""
+    with contextlib.suppress(OSError), sock.dup() as twin:
+        twin.shutdown(socket.SHUT_RDWR)
 
 
 def has_hung_up(sock: Socket) -> bool:
