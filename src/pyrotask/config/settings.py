@@ -129,7 +129,7 @@ class Settings:
 
     event_loop: str = field(default="auto", metadata={"kind": OneOf(("auto", "asyncio"))})
     """What the broker's connections are served by: "auto": uvloop where it is installed, since a call costs
-    it less; "asyncio": Python's own loop all the same, if you suspect the other one."""
+    it a little less; "asyncio": Python's own loop all the same, if you suspect the other one."""
 
     # ---- memory that is shared on one host
 

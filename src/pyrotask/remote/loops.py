@@ -1,4 +1,4 @@
-"""Which event loop serves: uvloop where it is installed, since a call costs it less; else asyncio's own.
+"""Which event loop serves: uvloop where it is installed, since it costs a little less; else asyncio's own.
 
 What is served, and every promise, is the same with both. What uvloop does differently:
 
