@@ -33,12 +33,11 @@ from pyrotask.arena.holding import Lent, StaleReference
 from pyrotask.arena.layout import EXTENSION, Reference
 from pyrotask.arena.memfd import NoSegment, Opening
 from pyrotask.arena.reader import Reader, Vanished
-from pyrotask.arena.recycling import Recycling, fresh_memory
+from pyrotask.arena.recycling import Recycling
 from pyrotask.arena.shelf import Shelf, Visitor
 from pyrotask.arena.writer import SMALLEST_BYTES, Arena, Region, Segment
 
 __all__ = [
     "EXTENSION", "SMALLEST_BYTES", "Arena", "Lent", "NoSegment", "Opening", "Reader", "Recycling",
     "Reference", "Region", "Segment", "Shelf", "StaleReference", "Vanished", "Visitor",
-    "fresh_memory",
 ]  # fmt: skip

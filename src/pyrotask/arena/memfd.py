@@ -8,7 +8,6 @@ container, and whoever names it may be mistaken, or lie.
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import secrets
 import sys
@@ -94,7 +93,7 @@ def _check(descriptor: int, where: Opening) -> None:
         raise NoSegment(f"{where} is no segment, or another one, or another user's")
 
 
-Room = TypeVar("Room", bound=bytearray | memoryview | mmap.mmap)
+Room = TypeVar("Room", bytearray, memoryview)
 
 
 def read_into(data: Room, descriptor: int, offset: int) -> Room:

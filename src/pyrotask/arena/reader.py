@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from pyrotask.arena.layout import GENERATION, Reference, generation_at
 from pyrotask.arena.memfd import NoSegment, Opening, close_quietly, open_segment, read_into
-from pyrotask.arena.recycling import Memory, fresh_memory
 
 
 class Vanished(Exception):
@@ -27,7 +26,7 @@ class Reader:
             container, or as another user.
     """
 
-    def __init__(self, broker: Opening, buffer: Callable[[int], Memory] = fresh_memory) -> None:
+    def __init__(self, broker: Opening, buffer: Callable[[int], bytearray] = bytearray) -> None:
         self.broker = broker.identity
         """Which run of it."""
         self._process = broker.process
@@ -36,8 +35,8 @@ class Reader:
         """Whether anything came that way yet."""
         close_quietly(open_segment(broker))
 
-    def fetch(self, reference: Reference) -> bytearray | memoryview:
-        """What the reference refers to: a copy, of our own, which can be changed.
+    def fetch(self, reference: Reference) -> bytearray:
+        """What the reference refers to: a copy, of our own.
 
         Raises:
             Vanished: it is not there any more.
@@ -57,4 +56,4 @@ class Reader:
         if now != GENERATION.pack(reference.generation):
             raise Vanished("a buffer in shared memory was dropped while it was on its way")
         self.has_fetched = True
-        return data if isinstance(data, bytearray) else memoryview(data)
+        return data

@@ -7,31 +7,10 @@ them when their task is over.
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 import sys
-
-FROM_SYSTEM_BYTES = 32 << 20
-"""What is longer, the C library gets from the system each time, and gives back at once."""
-
-Memory = bytearray | mmap.mmap
 
 MOST_BYTES = 64 << 20
 """How much is kept, in use or not: what a worker process may have more than it would without this."""
-
-
-def fresh_memory(nbytes: int) -> Memory:
-    """Memory that nobody has used, with anything in it.
-
-    What comes from the system comes in large pages, if that has them: to find and to empty many small ones
-    would take three times as long as to fill them.
-    """
-    if nbytes <= FROM_SYSTEM_BYTES or sys.platform != "linux":
-        return bytearray(nbytes)
-    memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with contextlib.suppress(OSError):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
 
 
 class Recycling:
@@ -42,26 +21,26 @@ class Recycling:
     """
 
     def __init__(self) -> None:
-        self._buffers: list[Memory] = [bytearray()]
+        self._buffers = [bytearray()]
         """What was given out last stands last."""
         self._bytes = 0
         self._references_of_a_free_one = self._references(0)
         del self._buffers[0]
 
-    def buffer(self, nbytes: int) -> Memory:
+    def buffer(self, nbytes: int) -> bytearray:
         """A buffer of that length, with anything in it."""
         if nbytes > MOST_BYTES:
-            return fresh_memory(nbytes)
+            return bytearray(nbytes)
         found = self._free_one(nbytes)
         if found is None:
-            found = fresh_memory(nbytes)
+            found = bytearray(nbytes)
             self._bytes += nbytes
         self._buffers.append(found)
         while self._bytes > MOST_BYTES:
             self._bytes -= len(self._buffers.pop(0))
         return found
 
-    def _free_one(self, nbytes: int) -> Memory | None:
+    def _free_one(self, nbytes: int) -> bytearray | None:
         for index in range(len(self._buffers)):
             is_free = self._references(index) == self._references_of_a_free_one
             if is_free and len(self._buffers[index]) == nbytes:

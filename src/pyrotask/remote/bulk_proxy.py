@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import Pyro5.errors
 
-from pyrotask.arena import Arena, NoSegment, Opening, Reader, Recycling, Segment, Vanished, fresh_memory
+from pyrotask.arena import Arena, NoSegment, Opening, Reader, Recycling, Segment, Vanished
 from pyrotask.config import Settings
 from pyrotask.errors import AuthenticationFailed, BrokerBroken, ConnectError, KeyRequired, VersionMismatch
 from pyrotask.remote import bulk, discovery, refusals, versions
@@ -91,7 +91,7 @@ class BulkProxy:
         self._lean: LeanConnection | None = None
         """The same connection, for our calls."""
         self._arena = arena
-        self._buffer = fresh_memory if recycling is None else recycling.buffer
+        self._buffer = bytearray if recycling is None else recycling.buffer
         self._vain_connections = 0
         """In a row, which broke since what the broker referred to could not be read."""
         self._shown: Segment | None = None
