@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 
 import pytest
 
@@ -64,3 +66,16 @@ def test_with_json_an_error_is_json_too_and_not_on_stdout(capsys: pytest.Capture
 def test_a_file_that_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     Output().error(FileNotFoundError(2, "No such file or directory", "/etc/nowhere"))
     assert capsys.readouterr().err == "pyrotask: No such file or directory: /etc/nowhere\n"
+
+
+def test_who_is_relied_on_goes_on_when_nobody_reads_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as unread:
+        monkeypatch.setattr(sys, "stdout", unread)
+        output = Output()
+        with pytest.raises(BrokenPipeError):
+            output.say("who reads this?")
+        output.outlive_readers()
+        output.say("nobody")
+        output.say("still nobody")

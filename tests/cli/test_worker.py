@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,25 @@ def test_a_child_that_exits_is_told_with_its_exit_code(server: Server) -> None:
     with worker() as running:
         line = running.line(containing="ended:")
     assert "exit code 3 while running leave_0, attempt 1" in line
+
+
+def test_it_works_on_when_nobody_reads_what_it_tells(server: Server) -> None:
+    manager = server.task_manager
+    reading, writing = os.pipe()
+    command = [*commands.PYROTASK, "worker", "pi", "-n", "1", "--module", "some_tasks"]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=writing, start_new_session=True
+    ) as process:
+        try:
+            os.close(writing)
+            os.close(reading)
+            manager.addTaskRequest("leave", (3,))  # that would be told, and so would be the next child
+            manager.addTaskRequest("square", (7,))
+            assert manager.getResultWithTag("square", timeout=commands.PATIENCE_S)[1] == 49
+            manager.terminate()
+            assert process.wait(commands.PATIENCE_S) == 0
+        finally:
+            process.kill()
 
 
 def test_ctrl_c_lets_it_finish_what_runs(server: Server, tmp_path: Path) -> None:

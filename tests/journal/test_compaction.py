@@ -49,7 +49,7 @@ def until_compacted(journal: FileJournal, start: int, caplog: pytest.LogCaptureF
     folder = Folder(journal.path)
     first = folder.log_from(1)
     tried = threading.Event()
-    for _ in range(600):
+    for _ in range(3000):
         start = fill(journal, start, 50)
         if not first.exists():
             return start
@@ -152,7 +152,7 @@ def test_a_million_tasks_that_came_and_went_leave_less_than_ten_megabytes(tmp_pa
     fill(journal, 0, 1_000_000, each_durable=False)
     start = 1_000_000
     settled = threading.Event()
-    for _ in range(600):
+    for _ in range(3000):
         if journal.size < 10 * 10**6:
             break
         settled.wait(0.1)

@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `pyrotask list | head -1`: nobody reads on, and that is fine
-        _forget_stdout()
+        from pyrotask.cli.output import forget
+
+        forget(sys.stdout)
         return 0
 
 
@@ -53,10 +55,3 @@ def _main(argv: Sequence[str] | None) -> int:
         output.error(error)
         return EXIT_FAILED
     return code
-
-
-def _forget_stdout() -> None:
-    """Keep Python from trying once more, at exit, to write what nobody reads."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,8 +7,10 @@ elsewhere they are plain lines.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 Row = Sequence[object]
 
@@ -24,6 +26,7 @@ class Output:
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
         self.json = json
         self.quiet = quiet
+        self._outlives_readers = False
 
     @property
     def for_people(self) -> bool:
@@ -35,20 +38,27 @@ class Output:
         """Whether people see it at once, and something may be drawn over."""
         return self.for_people and sys.stdout.isatty()
 
+    def outlive_readers(self) -> None:
+        """From now on, what cannot be written any more is no reason to end: others rely on this process.
+
+        Who reads may be gone (``pyrotask serve pi | head``), and a disk with a log may be full.
+        """
+        self._outlives_readers = True
+
     def say(self, text: str = "") -> None:
         """Print a line (or several) for people."""
         if self.for_people:
-            print(text, flush=True)
+            self._write(text, sys.stdout)
 
     def document(self, value: Mapping[str, object] | Sequence[object]) -> None:
         """Print a JSON document, on a line of its own, for programs."""
         if self.json:
-            print(json.dumps(value, default=str), flush=True)
+            self._write(json.dumps(value, default=str), sys.stdout)
 
     def warn(self, text: str) -> None:
         """Print a warning on stderr."""
         if not self.quiet:
-            print(f"pyrotask: {text}", file=sys.stderr, flush=True)
+            self._write(f"pyrotask: {text}", sys.stderr)
 
     def error(self, error: BaseException) -> None:
         """Print an error on stderr: a line, or a JSON document."""
@@ -71,6 +81,22 @@ class Output:
         for line in lines_of(columns, rows):
             print(f"  {line}" if title else line)
         sys.stdout.flush()
+
+    def _write(self, text: str, file: TextIO) -> None:
+        try:
+            print(text, file=file, flush=True)
+        except BrokenPipeError:
+            if not self._outlives_readers:
+                raise
+            forget(file)
+        except OSError:
+            if not self._outlives_readers:
+                raise
+
+
+def forget(file: TextIO) -> None:
+    """Keep Python from trying once more, at exit, to write what nobody reads."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 def lines_of(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:

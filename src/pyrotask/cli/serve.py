@@ -117,6 +117,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         server.on_broken(arrived.put)
         with server:
             _tell_started(server, args, output)
+            output.outlive_readers()
             end = _wait_for_end(server, arrived, output)
             if isinstance(end, int) and settings.journal is None:
                 server.task_manager.terminate()

@@ -64,6 +64,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     allow_many_sockets()  # each child takes some descriptors
     if args.wait:
         _wait_for(args.broker, args.wait, settings, output)
+    output.outlive_readers()
     supervisor = Supervisor(
         args.broker,
         args.count,
