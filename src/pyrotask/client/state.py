@@ -435,7 +435,7 @@ class State:
         is_alone = self._is_idle and self._is_listening and self._takes_lone and self.lone is None
         if not is_alone or self._has_work():  # that only after a Ctrl-C
             return None
-        if payload is not None and payload.shared_bytes:  # the sender's connection can name what is shared
+        if payload is not None and payload.shared_bytes:  # only the sender's connection can name it
             return None
         return self.send_directly if future.size <= MOST_DIRECT_BYTES and not future.inputs else None
 
