@@ -5,6 +5,7 @@ Read it in this order:
     model         the things: tasks, processes, sessions, and their values
     events        the facts: everything that can happen to them
     transitions   the life of a task, as one table
+    records       what the durable state is made of, and the steps by which it changes
     state         the durable state, and `apply`, the only thing that changes it
     lanes         where waiting and finished tasks stand in line
     parking       blocked requests, the oldest first

@@ -36,7 +36,7 @@ from pyrotask.core.model import (
     Task,
     TaskNumber,
 )
-from pyrotask.core.state import schedule_of
+from pyrotask.core.records import schedule_of
 from pyrotask.errors import PayloadError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from pyrotask.core.deadlines import Due
 from pyrotask.core.model import CALL, MAP, PLAIN, SECOND, Kind, Nanoseconds, TaskNumber
-from pyrotask.core.state import schedule_of
+from pyrotask.core.records import schedule_of
 
 if TYPE_CHECKING:
     from pyrotask.core.machine import Machine

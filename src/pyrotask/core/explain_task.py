@@ -20,7 +20,7 @@ from pyrotask.core.model import (
     State,
     Task,
 )
-from pyrotask.core.state import claims_of, schedule_of
+from pyrotask.core.records import claims_of, schedule_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

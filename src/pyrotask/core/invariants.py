@@ -33,7 +33,7 @@ from pyrotask.core.model import (
     Task,
     TaskNumber,
 )
-from pyrotask.core.state import result_of
+from pyrotask.core.records import result_of
 from pyrotask.errors import BrokerBroken
 
 if TYPE_CHECKING:

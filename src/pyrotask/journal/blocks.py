@@ -25,7 +25,8 @@ from typing import cast
 
 from pyrotask.core.blocks import Block, digest_of, new_digest
 from pyrotask.core.model import Payload
-from pyrotask.core.state import DurableState, result_of
+from pyrotask.core.records import result_of
+from pyrotask.core.state import DurableState
 from pyrotask.journal.disk import WritableFile, read_at, sync_folder
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.problems import JournalDamaged, what_to_do

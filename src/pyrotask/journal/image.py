@@ -36,7 +36,8 @@ from pyrotask.core.model import (
     Task,
     Trouble,
 )
-from pyrotask.core.state import DurableState, claims_of
+from pyrotask.core.records import claims_of
+from pyrotask.core.state import DurableState
 from pyrotask.journal.codec import Reader, interning, payload_of, reader_of
 
 Record = tuple[Any, ...]

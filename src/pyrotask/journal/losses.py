@@ -9,7 +9,8 @@ from __future__ import annotations
 from pyrotask.core.blocks import Block
 from pyrotask.core.machine import Machine
 from pyrotask.core.model import FINISHED, Cause, Ended, Nanoseconds, Payload, State, Task
-from pyrotask.core.state import DurableState, result_of
+from pyrotask.core.records import result_of
+from pyrotask.core.state import DurableState
 from pyrotask.journal.problems import JournalDamaged
 
 _WHY = "was damaged on the disk of the broker's journal"
