@@ -31,7 +31,7 @@ def pytest_configure() -> None:
     # A slow machine is no defect: no property fails for the time that an example takes.
     settings.register_profile(
         "pyrotask",
-        max_examples=50,
+        max_examples=25,
         deadline=None,
         print_blob=True,
         suppress_health_check=[HealthCheck.too_slow],

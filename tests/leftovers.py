@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -63,7 +64,27 @@ def stories_of_orphans() -> list[str]:
 
 
 def _descendants() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True) if _has_children() else []
+    """All that we have started, and what they have. psutil would look at every process there is."""
+    if not _has_children():
+        return []
+    try:
+        return [process for child in _children_of(os.getpid()) for process in _family_of(child)]
+    except OSError:  # a system that does not list them
+        return psutil.Process().children(recursive=True)
+
+
+def _family_of(pid: int) -> list[psutil.Process]:
+    family = []
+    with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):  # gone meanwhile
+        family.append(psutil.Process(pid))
+        for child in _children_of(pid):
+            family += _family_of(child)
+    return family
+
+
+def _children_of(pid: int) -> list[int]:
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text("ascii").split()]
 
 
 def _has_children() -> bool:

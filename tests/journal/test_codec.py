@@ -30,7 +30,7 @@ def test_every_event_has_a_number_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("kind", EVENT_TYPES, ids=lambda kind: kind.__name__)
-@settings(max_examples=30)  # for each of the kinds
+@settings(max_examples=15)  # for each of the kinds
 @given(data=st.data())
 def test_every_event_comes_back_as_it_was(kind: type[Any], data: st.DataObject) -> None:
     st.register_type_strategy(Block, st.builds(Block, st.binary()))

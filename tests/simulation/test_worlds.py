@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.world import World, live
 
-FAST = 300
+FAST = 150
 THOUSANDS = 10
 
 
