@@ -70,7 +70,14 @@ def nothing_has_a_name_in_memory() -> Iterator[None]:
 
 def segments_open() -> int:
     """How many segments this process has open: those of its brokers and sessions."""
-    return sum(NAME in str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
+    return sum(map(_is_segment, Path("/proc/self/fd").iterdir()))
+
+
+def _is_segment(descriptor: Path) -> bool:
+    try:
+        return NAME in str(descriptor.readlink())
+    except FileNotFoundError:  # another thread has closed it just now
+        return False
 
 
 def sent(session: Session, number: int, nbytes: int, **options: Any) -> Future[Any]:

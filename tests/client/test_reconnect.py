@@ -109,3 +109,14 @@ def test_a_close_does_not_wait_for_a_broker_that_is_away(server: Server, cable: 
     cable.cut()
     session.close()
     assert future.cancelled()
+
+
+def test_who_has_cancelled_all_does_not_wait_for_a_broker_that_is_away() -> None:
+    with serving() as server, Session(server.address) as session:
+        futures = [session.submit("sqrt", number) for number in range(3)]
+        assert session.flush(PATIENCE_S)
+        server.stop()
+        assert not session.wait(0)
+        for future in futures:
+            future.cancel()
+        assert session.wait(PATIENCE_S)
