@@ -57,7 +57,7 @@ class Keeper:
 
     def finish(self) -> None:
         """Wait until all calls are done, then `close`."""
-        self._session.wait()
+        self._session.wait(confirmed=False)  # to close it says what was cancelled, too
         self.close()
 
     def finish_later(self) -> None:

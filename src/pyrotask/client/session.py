@@ -317,10 +317,14 @@ class Session:
                     keys = self._keys(looking)
                 yield _answer(delivery, keys[delivery.task])
 
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Block until all futures are done; False: they are not, within the timeout."""
+    def wait(self, timeout_s: float | None = None, *, confirmed: bool = True) -> bool:
+        """Block until all futures are done; False: they are not, within the timeout.
+
+        ``confirmed``: and until the broker, which may be away, has confirmed what was cancelled.
+        """
         self._check_process()
-        return self._state.wait_until_quiet(timeout_s)
+        state = self._state
+        return state.wait_until_quiet(timeout_s) if confirmed else state.wait_until_done(timeout_s)
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Block until all that was submitted is at the broker (on its disk, if it has a journal), or refused.
@@ -373,7 +377,7 @@ class Session:
         in_order = False
         try:
             if kind is None:
-                self.wait()
+                self.wait(confirmed=False)
                 in_order = True
         finally:  # Ctrl-C may end the wait
             self._leave(ends=self.name is None, in_order=in_order)

@@ -80,7 +80,7 @@ class State:
         """Those that wait for an answer, by key: a key has one future at a time."""
         self._unsettled = 0
         """Futures that were added, and of which there will be more to hear."""
-        self._wait_for_quiet = 0
+        self._wait_until_done = 0
         """How many wait until all futures are done."""
         self._told = 0
         """The deliveries up to this one are taken over, as far as the broker knows."""
@@ -175,7 +175,7 @@ class State:
             if future.task is not None and future not in {self.lone, self._refused}:
                 self._to_cancel.append(future)
                 self._wake_sender()
-            if self._wait_for_quiet:
+            if self._wait_until_done:
                 self._changed.notify_all()
 
     def is_running(self, task: int) -> bool:
@@ -193,13 +193,18 @@ class State:
             return self._changed.wait_for(lambda: self._error is not None or self._is_all_sent(), timeout_s)
 
     def wait_until_quiet(self, timeout_s: float | None) -> bool:
+        """Whether all futures are done, and the broker has confirmed what was cancelled."""
+        with self._lock:
+            return self._changed.wait_for(lambda: not self._unsettled, timeout_s)
+
+    def wait_until_done(self, timeout_s: float | None) -> bool:
         """Whether all futures are done."""
         with self._lock:
-            self._wait_for_quiet += 1
+            self._wait_until_done += 1
             try:
-                return self._changed.wait_for(self._is_quiet, timeout_s)
+                return self._changed.wait_for(self._is_done, timeout_s)
             finally:
-                self._wait_for_quiet -= 1
+                self._wait_until_done -= 1
 
     def read(self, timeout_s: float | None) -> Delivery | None:
         """Wait for an answer that has no future; None: there is nothing left. The one before is taken over.
@@ -488,8 +493,8 @@ class State:
             self._ledger.sending()
             self._want()
 
-    def _is_quiet(self) -> bool:
-        """Those that were cancelled are done, though the broker has not said so: it may be away for long."""
+    def _is_done(self) -> bool:
+        """Those that were cancelled are, though the broker has not said so: it may be away for long."""
         pending = (self._ledger.waiting.values(), self._unsent, self._in_flight, self._alone())
         if sum(map(len, pending)) < self._unsettled:
             return False  # some are given their answers just now
