@@ -85,13 +85,11 @@ class Output:
     def _write(self, text: str, file: TextIO) -> None:
         try:
             print(text, file=file, flush=True)
-        except BrokenPipeError:
+        except OSError as error:
             if not self._outlives_readers:
                 raise
-            forget(file)
-        except OSError:
-            if not self._outlives_readers:
-                raise
+            if isinstance(error, BrokenPipeError):
+                forget(file)
 
 
 def forget(file: TextIO) -> None:

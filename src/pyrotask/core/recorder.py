@@ -55,6 +55,24 @@ class Step(NamedTuple):
     wakes: Sequence[Wake]
 
 
+class Steps:
+    """Several steps that count as one. Each is added before the next command begins."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._wakes: list[Wake] = []
+
+    def add(self, step: Step) -> None:
+        """One more. Its events are copied: a list without any may be the recorder's own."""
+        self.events += step.events
+        self._wakes += step.wakes
+
+    def ended_by(self, last: Step) -> Step:
+        """All of them, with the reply of the last."""
+        self.add(last)
+        return Step(last.reply, self.events, self._wakes)
+
+
 class Recorder:
     """The durable state, and what the command at hand has done so far."""
 

@@ -21,7 +21,7 @@ from pyrotask.core import events as e
 from pyrotask.core.deadlines import Due, Key
 from pyrotask.core.endings import answer_of, size_of
 from pyrotask.core.model import UNFINISHED, ConnectionId, Delivered, Nanoseconds, Session, SessionId
-from pyrotask.core.recorder import Parked, Step
+from pyrotask.core.recorder import Parked, Step, Steps
 from pyrotask.errors import QueueFull, Refused, SessionExpired, TaskManagerTermination
 
 if TYPE_CHECKING:
@@ -154,10 +154,10 @@ class Sessions:
             )
         done = command()
         assert isinstance(done.reply, tuple), done
-        events, wakes = list(done.events), list(done.wakes)  # its own may be the recorder's, while empty
+        steps = Steps()
+        steps.add(done)
         self._recorder.record(e.CallAnswered(number, sequence, low_water, done.reply))
-        last = self._recorder.step(done.reply)
-        return Step(done.reply, [*events, *last.events], [*wakes, *last.wakes])
+        return steps.ended_by(self._recorder.step(done.reply))
 
     # --- deliveries ---------------------------------------------------------------------------
 

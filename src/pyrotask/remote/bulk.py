@@ -23,6 +23,7 @@ import pyrotask
 from pyrotask.arena import Opening
 from pyrotask.core.machine import Machine, Step
 from pyrotask.core.model import Kind, Nanoseconds, NodeId, Payload, ProcessId, TaskNumber
+from pyrotask.core.recorder import Steps
 from pyrotask.errors import BrokerBroken, Refused, TaskManagerTermination, UnknownProcess
 from pyrotask.journal import FileJournal
 from pyrotask.reference import Origin, Request
@@ -39,6 +40,7 @@ from pyrotask.remote.bulk_values import (
     measurements_from_wire,
     nothing,
     numbers,
+    or_nothing,
     payload_from_wire,
     payload_to_wire,
     results_from_wire,
@@ -50,9 +52,7 @@ from pyrotask.remote.bulk_values import (
 
 if TYPE_CHECKING:
     from pyrotask.callers import Caller
-    from pyrotask.core.events import Event
     from pyrotask.core.model import Lease
-    from pyrotask.core.recorder import Wake
     from pyrotask.journal import Journal
 
 OBJECT_ID = "Pyrotask.Bulk"
@@ -238,18 +238,18 @@ def exchange(
     in_vain: list[tuple[TaskNumber, int]] = []
 
     def command(machine: Machine, now: Nanoseconds, caller: Caller | None) -> Step:
-        done = _Steps()
+        done = Steps()
         machine.paces.note_all(measured)
         try:
             for step in _hand_in(machine, now, number, handed_in, origin, refused):
                 done.add(step)
             if most:
                 in_vain.extend(machine.take_ended(number))
-            return done.ended_by(_lease(machine, now, caller))
+            return done.ended_by(or_nothing(_lease(machine, now, caller)))
         except (UnknownProcess, TaskManagerTermination) as error:
             return done.ended_by(Step(error, (), ()))
         except Exception as error:
-            if not done.has_events:
+            if not done.events:
                 raise
             # The events of the steps before would be lost, and what they did would not.
             raise BrokerBroken(f"{error!r} in the middle of an exchange") from error
@@ -315,27 +315,6 @@ def _end(machine: Machine, now: Nanoseconds, process: ProcessId, result: Result,
     return machine.give_back(
         now, task, cause=result.cause, attempt=attempt, process=process, connection=origin.connection
     )
-
-
-class _Steps:
-    """Several steps that count as one."""
-
-    def __init__(self) -> None:
-        self._events: list[Event] = []
-        self._wakes: list[Wake] = []
-
-    @property
-    def has_events(self) -> bool:
-        return bool(self._events)
-
-    def add(self, step: Step) -> None:
-        self._events += step.events
-        self._wakes += step.wakes
-
-    def ended_by(self, last: Step) -> Step:
-        """All of them, with the reply of the last."""
-        self.add(last)
-        return Step(NOTHING if last.reply == () else last.reply, self._events, self._wakes)
 
 
 # --- data and the end ------------------------------------------------------------------------

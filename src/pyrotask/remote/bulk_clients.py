@@ -11,22 +11,25 @@ it is done once. See `pyrotask.core.sessions`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pyrotask.core.interventions import NO_MORE
 from pyrotask.core.machine import Machine, Step
 from pyrotask.core.model import Delivered, Nanoseconds, SessionId
+from pyrotask.core.recorder import Steps
 from pyrotask.core.selection import Selection
 from pyrotask.errors import Refused, TaskManagerTermination
 from pyrotask.reference import Origin, Request
 from pyrotask.remote.bulk_looking import LONGEST_PAGE, page_length, page_start
-from pyrotask.remote.bulk_submit import as_submitted, new_tasks_from_wire
+from pyrotask.remote.bulk_submit import Item, as_submitted, new_tasks_from_wire
 from pyrotask.remote.bulk_values import (
     NOTHING,
     PatientCaller,
     delivery_to_wire,
     nothing,
     numbers,
+    or_nothing,
     selection_from_wire,
     tags_from_wire,
     text,
@@ -35,7 +38,6 @@ from pyrotask.remote.bulk_values import (
 
 if TYPE_CHECKING:
     from pyrotask.callers import Caller
-    from pyrotask.journal import Ticket
 
 # --- sessions ---------------------------------------------------------------------------------
 
@@ -65,12 +67,7 @@ def submit(
 ) -> Request:
     """Take on all these tasks, or none; returns their numbers, in order."""
     new = new_tasks_from_wire(items)
-
-    def take_on(machine: Machine, now: Nanoseconds, number: SessionId) -> Step:
-        tasks = as_submitted(machine, now, new)
-        return machine.submit_many(now, tasks, session=number, connection=origin.connection)
-
-    return _once(session, sequence, low_water, take_on, list)
+    return _once(session, sequence, low_water, partial(_take_on, origin, new), list)
 
 
 def submit_and_collect(
@@ -85,57 +82,31 @@ def submit_and_collect(
     timeout_s: float,
 ) -> Request:
     """`submit`, and then `collect`, with one reply. Why there is nothing to collect, `collect` says."""
-    new, number, patience_ns = new_tasks_from_wire(items), _session(session), wait_ns(timeout_s)
+    no_errors = (Refused, TaskManagerTermination)
+    new = new_tasks_from_wire(items)
+    has = numbers(received, "received")
+    collecting = _Collecting.checked(session, taken_over, has, count, timeout_s)
     which, known = numbers(sequence, "sequence"), numbers(low_water, "low_water")
-    up_to, has = numbers(taken_over, "taken_over"), numbers(received, "received")
-    most = numbers(count, "count")
     taken_on: list[int] = []
 
-    def take_on(machine: Machine, now: Nanoseconds) -> Step:
-        tasks = as_submitted(machine, now, new)
-        return machine.submit_many(now, tasks, session=number, connection=origin.connection)
-
     def command(machine: Machine, now: Nanoseconds, caller: Caller | None) -> Step:
-        first = machine.sessions.once(now, number, which, known, lambda: take_on(machine, now))
-        events, wakes = list(first.events), list(first.wakes)  # its own may be the recorder's, while empty
+        number, done = collecting.session, Steps()
+        first = machine.sessions.once(
+            now, number, which, known, lambda: _take_on(origin, new, machine, now, number)
+        )
+        done.add(first)
         taken_on.extend(cast("tuple[int, ...]", first.reply))
+        patient = None if caller is None else PatientCaller(caller, *no_errors)
         try:
-            then = machine.sessions.collect(
-                now,
-                number,
-                count=most,
-                taken_over=up_to,
-                received=has,
-                connection=origin.connection,
-                caller=None if caller is None else _Submitter(caller),
-                timeout_at=now + patience_ns,
-            )
-        except Refused as error:
-            then = Step(error, (), ())
-        return Step(_nothing_if_refused(then.reply), [*events, *then.events], [*wakes, *then.wakes])
+            then = collecting.step(origin, machine, now, patient)
+        except Refused:
+            then = Step(NOTHING, (), ())
+        return done.ended_by(then._replace(reply=NOTHING) if isinstance(then.reply, no_errors) else then)
 
     def present(reply: list[Delivered] | str) -> dict[str, Any]:
         return {"tasks": taken_on, "deliveries": _deliveries_to_wire(reply)}
 
-    return Request(command, present, blocks=True, timeout=None if patience_ns and most else 0.0)
-
-
-class _Submitter:
-    """A caller whose tasks were taken on: whatever the wait for an answer comes to is no error."""
-
-    __slots__ = ("_caller",)
-
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-
-    def answer(self, reply: Any, ticket: Ticket) -> None:
-        """Pass the answer on."""
-        self._caller.answer(_nothing_if_refused(reply), ticket)
-
-
-def _nothing_if_refused(reply: Any) -> Any:
-    is_refusal = isinstance(reply, (TimeoutError, Refused, TaskManagerTermination))
-    return NOTHING if is_refusal or not reply else reply
+    return Request(command, present, blocks=True, timeout=collecting.timeout)
 
 
 def collect(
@@ -152,28 +123,70 @@ def collect(
     Deliveries up to ``taken_over`` never come again; those after ``received`` (None: the same)
     come again, before new ones.
     """
-    number, up_to = _session(session), numbers(taken_over, "taken_over")
-    has = None if received is None else numbers(received, "received")
-    most, patience_ns, wanted = numbers(count, "count"), wait_ns(timeout_s), tags_from_wire(tags)
+    collecting = _Collecting.checked(session, taken_over, received, count, timeout_s, tags)
 
     def command(machine: Machine, now: Nanoseconds, caller: Caller | None) -> Step:
-        step = machine.sessions.collect(
-            now,
-            number,
-            count=most,
-            taken_over=up_to,
-            received=has,
-            tags=wanted,
-            connection=origin.connection,
-            caller=None if caller is None else PatientCaller(caller),
-            timeout_at=now + patience_ns,
-        )
-        return step if step.reply else step._replace(reply=NOTHING)
+        return collecting.step(origin, machine, now, None if caller is None else PatientCaller(caller))
 
     def present(reply: list[Delivered] | str) -> dict[str, Any]:
         return {"deliveries": _deliveries_to_wire(reply)}
 
-    return Request(command, present, blocks=True, timeout=None if patience_ns and most else 0.0)
+    return Request(command, present, blocks=True, timeout=collecting.timeout)
+
+
+def _take_on(origin: Origin, new: list[Item], machine: Machine, now: Nanoseconds, session: SessionId) -> Step:
+    tasks = as_submitted(machine, now, new)
+    return machine.submit_many(now, tasks, session=session, connection=origin.connection)
+
+
+class _Collecting(NamedTuple):
+    """What is to be collected: the arguments of `collect`, checked."""
+
+    session: SessionId
+    taken_over: int
+    received: int | None
+    most: int
+    patience_ns: Nanoseconds
+    tags: frozenset[str] | None
+
+    @classmethod
+    def checked(
+        cls,
+        session: object,
+        taken_over: object,
+        received: object,
+        count: object,
+        timeout_s: object,
+        tags: object = None,
+    ) -> _Collecting:
+        return cls(
+            _session(session),
+            numbers(taken_over, "taken_over"),
+            None if received is None else numbers(received, "received"),
+            numbers(count, "count"),
+            wait_ns(timeout_s),
+            tags_from_wire(tags),
+        )
+
+    @property
+    def timeout(self) -> float | None:
+        """0: nobody waits. None: they do, for as long as it says itself."""
+        return None if self.patience_ns and self.most else 0.0
+
+    def step(self, origin: Origin, machine: Machine, now: Nanoseconds, caller: PatientCaller | None) -> Step:
+        return or_nothing(
+            machine.sessions.collect(
+                now,
+                self.session,
+                count=self.most,
+                taken_over=self.taken_over,
+                received=self.received,
+                tags=self.tags,
+                connection=origin.connection,
+                caller=caller,
+                timeout_at=now + self.patience_ns,
+            )
+        )
 
 
 def _deliveries_to_wire(reply: list[Delivered] | str) -> list[Any]:

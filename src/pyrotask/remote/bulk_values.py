@@ -30,6 +30,7 @@ from pyrotask.core.selection import Selection, TaskInfo
 
 if TYPE_CHECKING:
     from pyrotask.callers import Caller
+    from pyrotask.core.recorder import Step
     from pyrotask.journal import Ticket
 
 LONGEST_WAIT_S = 60.0
@@ -48,17 +49,23 @@ NOTHING = "nothing"
 """The reply of a call that waited in vain: not empty, since that would stand for a timeout."""
 
 
+def or_nothing(step: Step) -> Step:
+    """The step, with `NOTHING` instead of an empty reply."""
+    return step if step.reply else step._replace(reply=NOTHING)
+
+
 class PatientCaller:
-    """A caller to whom a wait in vain is no error."""
+    """A caller to whom a wait in vain is no error; nor are ``others``, if that is how it ends."""
 
-    __slots__ = ("_caller",)
+    __slots__ = ("_caller", "_vain")
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, *others: type[Exception]) -> None:
         self._caller = caller
+        self._vain: tuple[type[Exception], ...] = (TimeoutError, *others)
 
     def answer(self, reply: Any, ticket: Ticket) -> None:
         """Pass the answer on."""
-        self._caller.answer(NOTHING if isinstance(reply, TimeoutError) else reply, ticket)
+        self._caller.answer(NOTHING if isinstance(reply, self._vain) else reply, ticket)
 
 
 class Result(NamedTuple):
