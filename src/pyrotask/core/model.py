@@ -67,6 +67,8 @@ class Payload(NamedTuple):
     @property
     def shared_bytes(self) -> int:
         """How much of it is in memory that we share with others."""
+        if Block not in map(type, self.buffers):
+            return 0
         return sum([len(b) for b in self.buffers if isinstance(b, Block) and b.shared is not None])
 
     def read(self) -> tuple[bytes, ...]:
