@@ -25,7 +25,7 @@ class InMemory(BrokerPeer):
     name = "pyrotask"
     title = "pyrotask"
     how = "`pyrotask serve`, `pyrotask worker -n 2`; Session.submit for each task, then result of each; \
-map: Executor.map; shared data stored at the broker once, and kept by each worker"
+map: Executor.map; shared data stored at the broker once, for many, and mapped by each worker"
     environment = None
     distributions = ("pyrotask", "Pyro5", "msgpack", "uvloop")
     workloads = frozenset({"w1", "w2", "w3", "w4", "w5", "w6", "map", "plain", "idle"})
@@ -95,7 +95,7 @@ map: Executor.map; shared data stored at the broker once, and kept by each worke
 
     def submit_probes(self, array: Any, count: int) -> Iterable[Any]:
         name = f"array {time.monotonic_ns()}"
-        self._session.store(name, self._session.encode(array))
+        self._session.store(name, self._session.encode(array, for_many=True))
         return self.submit("probe stored", [(number, self.label, name) for number in range(count)])
 
     def map_noop(self, numbers: range) -> Iterable[int]:

@@ -73,7 +73,7 @@ class Holds(RuleBasedStateMachine):
     def read(self, reply: tuple[int, Reference, bytes]) -> None:
         index, reference, data = reply
         try:
-            assert self.sides.reader.fetch(reference) == data
+            assert bytes(self.sides.reader.fetch(reference)) == data
         except Vanished:
             assert self.held[index][0] is None
 
@@ -127,7 +127,7 @@ def test_a_segment_that_is_shown_again_over_another_connection_stays() -> None:
     assert again.show(Opening(os.getpid(), segment.descriptor, segment.identity))
     sides.visitor.leave()
     assert not sides.errands
-    assert sides.reader.fetch(reference_of(block)) == own.read()
+    assert bytes(sides.reader.fetch(reference_of(block))) == own.read()
 
 
 def test_two_objects_of_the_broker_hold_one_place_until_both_are_gone() -> None:

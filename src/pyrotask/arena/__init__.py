@@ -5,7 +5,8 @@ sends large buffers has a *segment*, a file in memory without a name, and uses i
 again. Over the connection goes a *reference*: which segment, and where in it. Files: `layout` says
 where things are in a segment, `memfd` makes and opens one, `extents` divides it, `writer` is the
 sender's side, `shelf` and `holding` the broker's, `reader` that of whoever gets a reference, and
-`recycling` keeps memory for what it reads.
+`recycling` keeps memory for what it reads. What many will read is another matter, and lies in
+memory of its own: `sealed`.
 
 Who may use a place again, and when, is the whole art. Of each place there are three facts:
 
@@ -30,14 +31,16 @@ host, or in another container: buffers go over the connection.
 from __future__ import annotations
 
 from pyrotask.arena.holding import Lent, StaleReference
-from pyrotask.arena.layout import EXTENSION, Reference
+from pyrotask.arena.layout import EXTENSION, SEALED_EXTENSION, Offer, Reference
 from pyrotask.arena.memfd import NoSegment, Opening
 from pyrotask.arena.reader import Reader, Vanished
 from pyrotask.arena.recycling import Recycling
+from pyrotask.arena.sealed import Sealed
 from pyrotask.arena.shelf import Shelf, Visitor
 from pyrotask.arena.writer import SMALLEST_BYTES, Arena, Region, Segment
 
 __all__ = [
-    "EXTENSION", "SMALLEST_BYTES", "Arena", "Lent", "NoSegment", "Opening", "Reader", "Recycling",
-    "Reference", "Region", "Segment", "Shelf", "StaleReference", "Vanished", "Visitor",
+    "EXTENSION", "SEALED_EXTENSION", "SMALLEST_BYTES", "Arena", "Lent", "NoSegment", "Offer",
+    "Opening", "Reader", "Recycling", "Reference", "Region", "Sealed", "Segment", "Shelf", "StaleReference",
+    "Vanished", "Visitor",
 ]  # fmt: skip

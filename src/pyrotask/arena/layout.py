@@ -35,6 +35,11 @@ EXTENSION = 80
 
 _REFERENCE = struct.Struct("!16sIIQQQ")
 
+SEALED_EXTENSION = 81
+"""The type of one that refers to sealed memory, on its way to the broker: see `Offer`."""
+
+_PROCESS = struct.Struct("!I")
+
 
 class Reference(NamedTuple):
     """A buffer in a segment."""
@@ -63,6 +68,24 @@ class Reference(NamedTuple):
         if not is_possible or reference.generation == NO_GENERATION:
             raise ValueError(f"there can be no place like this in a segment: {reference[2:]}")
         return reference
+
+
+class Offer(NamedTuple):
+    """A buffer in sealed memory, and the process where the broker can open that."""
+
+    process: int
+    reference: Reference
+    """With that process's descriptor."""
+
+    def pack(self) -> bytes:
+        """What travels."""
+        return _PROCESS.pack(self.process) + self.reference.pack()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """Read what `pack` wrote. Raises ValueError if it is none."""
+        reference = Reference.unpack(data[_PROCESS.size :])
+        return cls(_PROCESS.unpack_from(data)[0], reference)
 
 
 def generation_at(slot: int) -> int:

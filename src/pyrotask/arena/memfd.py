@@ -8,9 +8,11 @@ container, and whoever names it may be mistaken, or lie.
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import secrets
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -45,18 +47,67 @@ def make(nbytes: int) -> tuple[int, bytes]:
     Raises:
         OSError: the system does not let us.
     """
+    descriptor, identity = _new(nbytes)
+    with _closed_after_trouble(descriptor):
+        _seal(descriptor, fcntl.F_SEAL_SEAL)
+    return descriptor, identity
+
+
+def make_sealed(data: bytes | memoryview, offset: int, table: bytes, table_at: int) -> tuple[int, bytes]:
+    """Make a segment with the data at that offset, and such a table, to which nobody can write any more.
+
+    Returns and raises as `make` does.
+    """
+    descriptor, identity = _new(offset + len(data))
+    with _closed_after_trouble(descriptor):
+        os.pwrite(descriptor, table, table_at)
+        write_from(data, descriptor, offset)
+        _seal(descriptor, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL)
+    return descriptor, identity
+
+
+def is_sealed(descriptor: int) -> bool:
+    """Whether nobody can write to it, nor ever will. Raises OSError."""
+    return bool(fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE)
+
+
+def most_descriptors() -> int:
+    """How many this process may have."""
+    import resource  # noqa: PLC0415 - other systems have none, and have no segments either
+
+    return int(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def map_own(descriptor: int, offset: int, nbytes: int) -> memoryview:
+    """Map a part of a sealed segment: only pages that we write to are copied, and nobody else sees that.
+
+    It stays mapped for as long as it is referred to. Raises OSError.
+    """
+    start = offset - offset % mmap.ALLOCATIONGRANULARITY
+    mapping = mmap.mmap(descriptor, offset - start + nbytes, access=mmap.ACCESS_COPY, offset=start)
+    return memoryview(mapping)[offset - start :]
+
+
+def _new(nbytes: int) -> tuple[int, bytes]:
     descriptor = os.memfd_create(NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
+    with _closed_after_trouble(descriptor):
         os.ftruncate(descriptor, nbytes)
-        fcntl.fcntl(
-            descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-        )
         identity = secrets.token_bytes(IDENTITY_BYTES)
         os.pwrite(descriptor, MAGIC + identity, 0)
+    return descriptor, identity
+
+
+def _seal(descriptor: int, more: int) -> None:
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | more)
+
+
+@contextlib.contextmanager
+def _closed_after_trouble(descriptor: int) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor, identity
 
 
 def open_segment(where: Opening, *, writes: bool = False) -> int:

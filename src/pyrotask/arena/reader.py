@@ -1,4 +1,4 @@
-"""The side of whoever gets references from a broker: it copies what they refer to, and proves it."""
+"""The side of whoever gets references from a broker: it copies what they refer to, or maps what is sealed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from pyrotask.arena.layout import GENERATION, Reference, generation_at
 from pyrotask.arena.memfd import NoSegment, Opening, close_quietly, open_segment, read_into
+from pyrotask.arena.sealed import mapped
 
 
 class Vanished(Exception):
@@ -15,7 +16,7 @@ class Vanished(Exception):
 
 
 class Reader:
-    """Copies out of segments that a broker has open. Keeps nothing open; thread-safe, if ``buffer`` is.
+    """Reads in segments that a broker has open. Thread-safe, if ``buffer`` is.
 
     Args:
         broker: the broker's plate (see `Shelf`).
@@ -35,8 +36,8 @@ class Reader:
         """Whether anything came that way yet."""
         close_quietly(open_segment(broker))
 
-    def fetch(self, reference: Reference) -> bytearray:
-        """What the reference refers to: a copy, of our own.
+    def fetch(self, reference: Reference) -> bytearray | memoryview:
+        """What the reference refers to: our own, to be written to. A memoryview is of sealed memory.
 
         Raises:
             Vanished: it is not there any more.
@@ -48,6 +49,10 @@ class Reader:
         with contextlib.ExitStack() as closing:
             closing.callback(close_quietly, descriptor)
             try:
+                own = mapped(descriptor, reference)
+                if own is not None:
+                    self.has_fetched = True
+                    return own
                 data = read_into(self._buffer(reference.nbytes), descriptor, reference.offset)
                 now = os.pread(descriptor, GENERATION.size, generation_at(reference.slot))
             except OSError as error:

@@ -13,11 +13,13 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 
 from pyrotask.arena import memfd
 from pyrotask.arena.holding import Segment, StaleReference
-from pyrotask.arena.layout import BEGINNING_BYTES, Reference, whole_pages
+from pyrotask.arena.layout import BEGINNING_BYTES, Offer, Reference, whole_pages
 from pyrotask.arena.memfd import NoSegment, Opening, close_quietly
+from pyrotask.arena.sealed import Sealed
 from pyrotask.core.blocks import Block
 
 log = logging.getLogger("pyrotask.arena")
@@ -37,6 +39,7 @@ class Shelf:
     def __init__(self, run: Callable[[Callable[[], object]], object]) -> None:
         self._run = run
         self._segments: weakref.WeakValueDictionary[bytes, Segment] = weakref.WeakValueDictionary()
+        self._sealed: weakref.WeakSet[Sealed] = weakref.WeakSet()
         self._opening = threading.Lock()
         self.plate: Opening | None = None
         """An empty segment of our own: who can open it can open all; and it names this run of the broker.
@@ -59,6 +62,25 @@ class Shelf:
             raise StaleReference("a buffer is said to be in a segment that is not open here: share it first")
         return Block(segment.take(reference))
 
+    def sealed_block(self, offer: Offer) -> Block:
+        """What is offered in sealed memory, which we have open from now on.
+
+        Raises:
+            StaleReference: it is not there.
+        """
+        try:
+            sealed = Sealed.open(offer)
+        except NoSegment as error:
+            log.debug("%s", error)
+            raise StaleReference(
+                "a buffer is said to be in sealed memory that cannot be opened here"
+            ) from None
+        with self._opening:
+            if len(self._sealed) < _most_segments() // 2:
+                self._sealed.add(sealed)
+                return Block(sealed)
+        return Block(bytes(sealed.read()))  # we have too many descriptors
+
     def open(self, where: Opening) -> Segment | None:
         """Open a client's segment, if that is possible. It is closed when nobody refers to it any more."""
         with self._opening:
@@ -71,9 +93,16 @@ class Shelf:
         return segment
 
     def left(self, segment: Segment) -> None:
-        """Nobody shows it any more: have what we hold in it taken home, so that its memory can go."""
+        """Nobody shows it any more: have what we hold in it taken home, so that its memory can go.
+
+        What its process had sealed stays open for as long as the disk does not have it.
+        """
         if segment.is_in_use:
             self._run(segment.take_home)
+        with self._opening:
+            sealed = list(self._sealed)
+        if sealed:
+            self._run(partial(_drop_what_was_made_by, segment.process, sealed))
 
     def close(self) -> None:
         """There will be no more visitors. What is held stays so. Idempotent."""
@@ -81,10 +110,13 @@ class Shelf:
             self._close_plate()
 
 
-def _most_segments() -> int:
-    import resource  # noqa: PLC0415 - other systems have none, and have no segments either
+def _drop_what_was_made_by(process: int, sealed: list[Sealed]) -> None:
+    for each in sealed:
+        each.maker_has_gone(process)
 
-    return min(MOST_SEGMENTS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8)
+
+def _most_segments() -> int:
+    return min(MOST_SEGMENTS, memfd.most_descriptors() // 8)
 
 
 class Visitor:

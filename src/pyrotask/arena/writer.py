@@ -27,6 +27,8 @@ from pyrotask.arena.layout import (
     hold_at,
     whole_pages,
 )
+from pyrotask.arena.sealed import MOST_MADE, Sealed
+from pyrotask.arena.sealed import SMALLEST_BYTES as SMALLEST_SEALED_BYTES
 from pyrotask.core.blocks import Block
 
 log = logging.getLogger("pyrotask.arena")
@@ -103,6 +105,8 @@ class Arena:
         self._process = os.getpid()
         self._broker: bytes | None = None
         self._segment: Segment | None = None
+        self._sealed: weakref.WeakSet[Sealed] = weakref.WeakSet()
+        """That we have made, and that have not been sent yet."""
 
     def serve(self, broker: bytes | None) -> None:
         """From now on that run of a broker is at the other end; None: one that cannot open segments.
@@ -138,6 +142,24 @@ class Arena:
             log.debug("a large value goes over the connection: %s", error)
             return None
         return Block(region)
+
+    def keep_for_many(self, data: bytes | memoryview) -> Block | None:
+        """The same, for what many will read: from a certain size on, it goes to sealed memory."""
+        if len(data) < SMALLEST_SEALED_BYTES or isinstance(data, bytes) or self._broker is None:
+            return self.keep(data)
+        with self._lock:
+            # By this one the broker proves that it can open what is ours.
+            can_seal = self._segment or self._begin_segment()
+            is_bounded = len(data) <= self._most_bytes and len(self._sealed) < MOST_MADE
+        if not (can_seal and is_bounded) or os.getpid() != self._process:
+            return self.keep(data)
+        try:
+            sealed = Sealed.make(data)
+        except OSError as error:  # no memory, or no descriptor
+            log.debug("a large value is not sealed: %s", error)
+            return self.keep(data)
+        self._sealed.add(sealed)
+        return Block(sealed)
 
     def _begin_segment(self) -> Segment | None:
         if self._most_bytes and self._broker is not None:

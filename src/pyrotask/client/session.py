@@ -229,15 +229,18 @@ class Session:
         said = {name: value for name, value in options.items() if value is not None}
         return self.submit_payload(tag, self.encode(parameters), said, inputs)
 
-    def encode(self, value: object) -> Payload:
+    def encode(self, value: object, *, for_many: bool = False) -> Payload:
         """Encode a value for `submit_payload` or `store`. Thread-safe; copies.
 
         At a broker on this host, large buffers are where it and its workers can read them.
 
+        ``for_many``: many tasks will read it, as with what is stored. Then the workers on this host map
+        its large buffers, and copy only what a task writes to, which no other task sees.
+
         Raises:
             PayloadError: the value cannot travel.
         """
-        return payload.encode(value, self._arena.keep)
+        return payload.encode(value, self._arena.keep_for_many if for_many else self._arena.keep)
 
     def submit_payload(
         self,

@@ -272,7 +272,7 @@ class RemoteData:
 
     def storeData(self, **values: Any) -> None:
         """Store values under labels, for everybody; all of them become visible together."""
-        encoded = {label: payload.encode(value, self._arena.keep) for label, value in values.items()}
+        encoded = {label: payload.encode(value, self._arena.keep_for_many) for label, value in values.items()}
         wire = {label: [value.format, list(value.buffers)] for label, value in encoded.items()}
         self._call("store_data", wire)
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgpack
 from Pyro5.serializers import serializers
 
-from pyrotask.arena import EXTENSION, Reader, Reference, Shelf
+from pyrotask.arena import EXTENSION, SEALED_EXTENSION, Offer, Reader, Reference, Sealed, Shelf
 from pyrotask.core.blocks import Block
 
 Load = Callable[[bytes | bytearray | memoryview], Any]
@@ -28,7 +28,7 @@ def pack(value: object) -> bytes:
 def pack_references(value: object, only: bytes | None = None) -> bytes:
     """Pack a value; blocks in shared memory by reference.
 
-    ``only``: those in the segment of this identity; None: all.
+    ``only``: those in the segment of this identity, and offers of those in sealed memory; None: all.
     """
     default = _by_reference if only is None else partial(_by_reference, only=only)
     return cast("bytes", msgpack.packb(value, use_bin_type=True, default=default))
@@ -44,16 +44,17 @@ def loader(shelf: Shelf | None, most_bytes: int) -> Load:
 
         def block(code: int, data: bytes) -> object:
             nonlocal left
-            if code != EXTENSION:
+            if code not in {EXTENSION, SEALED_EXTENSION}:
                 return _PYRO.ext_hook(code, data)
-            reference = Reference.unpack(data)
+            offer = Offer.unpack(data) if code == SEALED_EXTENSION else None
+            reference = Reference.unpack(data) if offer is None else offer.reference
             left -= reference.nbytes
             if left < 0:
                 raise ValueError(
                     f"the message is too large: it refers to more than {most_bytes} bytes. Send less at a "
                     "time, or start the broker with a higher max_message_bytes"
                 )
-            return shelf.block(reference)
+            return shelf.block(reference) if offer is None else shelf.sealed_block(offer)
 
         return msgpack.unpackb(data, raw=False, ext_hook=block)
 
@@ -61,7 +62,7 @@ def loader(shelf: Shelf | None, most_bytes: int) -> Load:
 
 
 def unpack(data: bytes | bytearray | memoryview, reader: Reader | None = None) -> Any:
-    """Unpack a message of a broker; what it refers to is copied out of shared memory.
+    """Unpack a message of a broker; what it refers to is copied out of shared memory, or mapped.
 
     Raises:
         Vanished: that is not there any more.
@@ -84,6 +85,10 @@ def _by_reference(value: object, only: bytes | None = None) -> object:
         return _PYRO.default(value)
     shared = value.shared
     reference = None if shared is None else cast("Reference | None", shared.reference)
-    if reference is None or only not in {None, reference.identity}:
+    if reference is None:
+        return value.read()
+    if only not in {None, reference.identity}:
+        if isinstance(shared, Sealed):
+            return msgpack.ExtType(SEALED_EXTENSION, shared.offer.pack())
         return value.read()
     return msgpack.ExtType(EXTENSION, reference.pack())

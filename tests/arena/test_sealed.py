@@ -1,0 +1,266 @@
+"""What many read lies in memory that nobody can change, and each maps it for himself."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import PickleBuffer
+from typing import cast
+
+import pytest
+
+from pyrotask import Session
+from pyrotask.arena import Arena, NoSegment, Offer, Reader, Sealed, Shelf, StaleReference, Visitor
+from pyrotask.arena import sealed as sealed_memory
+from pyrotask.arena.layout import DATA_AT
+from pyrotask.arena.memfd import IS_POSSIBLE, NAME, make
+from pyrotask.arena.sealed import MOST_MADE, SMALLEST_BYTES
+from pyrotask.config import Settings
+from pyrotask.core.blocks import Block
+from pyrotask.core.model import Payload
+from pyrotask.payload import decode
+from pyrotask.remote.bulk_proxy import BulkProxy
+from pyrotask.remote.server import Server
+from pyrotask.taskmanager import TaskManager
+from tests.arena.sides import Sides, reference_of
+from tests.client.serving import serving
+from tests.waiting import until
+
+pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="this system has no files in memory")
+
+LENGTH = SMALLEST_BYTES + 5
+DATA = b"x" * LENGTH
+
+
+@pytest.fixture
+def sides() -> Sides:
+    return Sides(2048)
+
+
+def segments_open() -> int:
+    links = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return sum(NAME in link for link in links)
+
+
+def stored_by(session: Session, where: str) -> memoryview | bytes:
+    """Store a large buffer for many, and get what a worker gets."""
+    session.store("big", session.encode(PickleBuffer(bytearray(DATA)), for_many=True))
+    with BulkProxy(where) as worker:
+        until(lambda: has_data(worker))
+        kind, buffers = worker.call("retrieve_data", "big")
+        assert decode(Payload(kind, tuple(buffers))) == DATA
+        return cast("memoryview | bytes", buffers[1])
+
+
+def has_data(worker: BulkProxy) -> bool:
+    try:
+        worker.call("retrieve_data", "big")
+    except KeyError:
+        return False
+    return True
+
+
+# --- whose it is --------------------------------------------------------------------------------
+
+
+def test_who_writes_to_what_he_has_mapped_changes_it_for_himself_only(sides: Sides) -> None:
+    sealed = Sealed.make(DATA)
+    block = sides.shelf.sealed_block(sealed.offer)
+    mine, another = (cast("memoryview", sides.reader.fetch(reference_of(block))) for _ in range(2))
+    mine[:5] = b"spoil"
+    assert bytes(mine) == b"spoil" + DATA[5:]
+    assert bytes(another) == DATA
+    assert block.read() == DATA
+
+
+def test_the_system_lets_nobody_write_to_it() -> None:
+    sealed = Sealed.make(DATA)
+    with pytest.raises(PermissionError):
+        os.pwrite(sealed.reference.descriptor, b"!", DATA_AT)
+    with pytest.raises(PermissionError):
+        mmap.mmap(sealed.reference.descriptor, LENGTH, offset=0)
+    with pytest.raises(PermissionError):
+        os.ftruncate(sealed.reference.descriptor, DATA_AT)
+
+
+def test_what_is_mapped_stays_when_its_maker_and_the_broker_have_let_go(sides: Sides) -> None:
+    before = segments_open()
+    sealed = Sealed.make(DATA)
+    block = sides.shelf.sealed_block(sealed.offer)
+    mine = sides.reader.fetch(reference_of(block))
+    del sealed, block
+    assert segments_open() == before + 1
+    assert bytes(mine) == DATA
+    del mine
+    assert segments_open() == before
+
+
+def test_the_broker_has_it_in_memory_when_its_maker_has_gone(sides: Sides) -> None:
+    sealed = Sealed.make(DATA)
+    block = sides.shelf.sealed_block(sealed.offer)
+    del sealed
+    assert block.read() == DATA
+    assert bytes(sides.reader.fetch(reference_of(block))) == DATA
+
+
+def test_a_piece_of_it_is_what_was_put_there(sides: Sides) -> None:
+    data = bytes(range(256)) * (LENGTH // 256 + 1)
+    sealed = Sealed.make(data)
+    block = sides.shelf.sealed_block(sealed.offer)
+    assert block.piece(1000, memoryview(bytearray(300))) == data[1000:1300]
+
+
+# --- what an arena seals ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data", [memoryview(DATA)[: SMALLEST_BYTES - 1], DATA], ids=["too small", "a whole pickle"]
+)
+def test_other_data_for_many_go_to_the_arena(sides: Sides, data: bytes | memoryview) -> None:
+    block = sides.arena.keep_for_many(data)
+    assert block is not None
+    assert not isinstance(block.shared, Sealed)
+
+
+def test_a_process_makes_only_so_many(sides: Sides) -> None:
+    made = [sides.arena.keep_for_many(memoryview(DATA)) for _ in range(MOST_MADE + 1)]
+    kinds = [block is not None and isinstance(block.shared, Sealed) for block in made]
+    assert kinds == [True] * MOST_MADE + [False]
+
+
+def test_what_is_more_than_an_arena_may_have_is_not_sealed() -> None:
+    arena = Arena(DATA_AT + SMALLEST_BYTES)
+    arena.serve(b"a broker")
+    assert arena.keep_for_many(memoryview(bytes(2 * LENGTH))) is None
+
+
+def test_nothing_is_sealed_for_a_broker_that_could_not_open_it() -> None:
+    assert Arena(1 << 24).keep_for_many(memoryview(DATA)) is None
+
+
+# --- bounds, and what a client may name -----------------------------------------------------------
+
+
+@pytest.fixture
+def few_descriptors() -> Iterator[None]:
+    """Half of all are in use."""
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * lowest_free, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("few_descriptors")
+def test_who_has_too_many_descriptors_copies() -> None:
+    sealed = Sealed.make(DATA)
+    assert sealed_memory.mapped(sealed.reference.descriptor, sealed.reference) is None
+
+
+def test_a_broker_with_too_many_segments_copies(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyrotask.arena.shelf.MOST_SEGMENTS", 2)
+    sealed = Sealed.make(DATA)
+    first, second = (sides.shelf.sealed_block(sealed.offer) for _ in range(2))
+    assert first.shared is not None
+    assert second.shared is None
+    assert second.read() == first.read() == DATA
+
+
+def test_memory_that_can_still_be_written_to_is_refused(sides: Sides) -> None:
+    descriptor, identity = make(1 << 21)
+    offer = Sealed.make(DATA).offer
+    false = offer.reference._replace(descriptor=descriptor, identity=identity)
+    with pytest.raises(StaleReference):
+        sides.shelf.sealed_block(Offer(os.getpid(), false))
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    "change", [{"identity": b"?" * 16}, {"nbytes": LENGTH + 1}, {"offset": DATA_AT + 1}], ids=str
+)
+def test_an_offer_of_what_is_not_there_is_refused(sides: Sides, change: dict[str, int]) -> None:
+    sealed = Sealed.make(DATA)
+    false = sealed.reference._replace(**change)  # type: ignore[arg-type]
+    with pytest.raises(StaleReference):
+        sides.shelf.sealed_block(Offer(os.getpid(), false))
+
+
+def test_a_refused_offer_leaves_nothing_open(sides: Sides) -> None:
+    sealed = Sealed.make(DATA)
+    before = segments_open()
+    with pytest.raises(NoSegment):
+        Sealed.open(Offer(os.getpid(), sealed.reference._replace(nbytes=1 << 40)))
+    assert segments_open() == before
+
+
+def test_bytes_that_are_no_offer_are_refused() -> None:
+    with pytest.raises(ValueError, match="a reference has"):
+        Offer.unpack(b"short")
+
+
+# --- at a broker ----------------------------------------------------------------------------------
+
+
+def test_a_worker_maps_what_a_session_has_stored_for_many() -> None:
+    with serving() as server, Session(server.address) as session:
+        assert isinstance(stored_by(session, server.address), memoryview)
+
+
+def test_it_is_mapped_too_if_the_session_is_in_the_brokers_own_process() -> None:
+    with serving() as server, Session("", broker=server.task_manager.broker) as session:
+        assert isinstance(stored_by(session, server.address), memoryview)
+
+
+def test_a_client_without_an_arena_stores_the_same() -> None:
+    with serving() as server, Session(server.address, settings=Settings(arena_bytes=0)) as session:
+        assert stored_by(session, server.address) == DATA
+
+
+def test_a_broker_without_an_arena_gets_the_bytes() -> None:
+    with serving(Settings(arena_bytes=0)) as server, Session(server.address) as session:
+        assert stored_by(session, server.address) == DATA
+
+
+@contextmanager
+def durable(journal: Path) -> Iterator[Server]:
+    with (
+        TaskManager(journal=journal) as task_manager,
+        Server(task_manager, "sealed", name_server="off", connection_file=False) as server,
+    ):
+        yield server
+
+
+def block_in(server: Server) -> Block:
+    _, buffer = server.task_manager.broker.engine.machine.state.data["big"].buffers
+    assert isinstance(buffer, Block)
+    return buffer
+
+
+def test_a_journal_has_it_when_the_broker_is_started_again(tmp_path: Path) -> None:
+    with durable(tmp_path / "journal") as server, Session(server.address) as session:
+        assert isinstance(stored_by(session, server.address), memoryview)
+    with durable(tmp_path / "journal") as server:
+        assert block_in(server).read() == DATA
+
+
+def test_what_is_on_disk_leaves_the_memory_with_the_client_that_made_it(tmp_path: Path) -> None:
+    with durable(tmp_path / "journal") as server:
+        with Session(server.address) as session:
+            stored_by(session, server.address)
+            block = block_in(server)
+            assert block.is_in_memory
+        until(lambda: not block.is_in_memory)
+        assert block.read() == DATA
+
+
+def test_a_reader_who_only_copies_finds_the_generation_of_the_reference() -> None:
+    shelf = Shelf(lambda _: None)
+    assert Visitor(shelf).plate is not None
+    assert shelf.plate is not None
+    small = Sealed.make(b"y" * 10)  # smaller than what is mapped
+    assert bytes(Reader(shelf.plate).fetch(small.reference)) == b"y" * 10
