@@ -12,13 +12,14 @@ import json
 import logging
 import traceback
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import serpent
 from Pyro5.core import _ExceptionWrapper
 from Pyro5.serializers import SerializerBase, serializers, serializers_by_id
 
 from pyrotask.errors import PyrotaskError, TaskRaisedException
+from pyrotask.remote import serpent_texts
 from pyrotask.remote.blocks_on_wire import Load, pack, pack_references, unpack
 from pyrotask.wire_errors import to_builtin
 
@@ -178,7 +179,7 @@ def revived(call: RawCall, data: bytes | bytearray | memoryview) -> RawCall:
 def make_codecs(load_msgpack: Load = unpack) -> dict[int, Codec]:
     """Codecs of the serializers that we take, by their numbers on the wire."""
     codecs = (
-        Codec("serpent", _load_serpent, large_bytes=64 * KIB),
+        Codec("serpent", _load_serpent, large_bytes=64 * KIB, dumps=_dump_serpent),
         Codec("json", _load_json, large_bytes=256 * KIB),
         Codec("msgpack", load_msgpack, large_bytes=4096 * KIB, dumps=pack, remembers_calls=False),
     )
@@ -222,7 +223,13 @@ def _stand_in(kind: str, data: dict[str, Any]) -> RuntimeError:
 
 
 def _load_serpent(data: bytes | bytearray) -> Any:
-    return serpent.loads(data)
+    call = serpent_texts.read_call(data)
+    return serpent.loads(data) if call is None else call
+
+
+def _dump_serpent(value: object) -> bytes:
+    text = serpent_texts.write(value)
+    return cast("bytes", serializers["serpent"].dumps(value)) if text is None else text
 
 
 def _load_json(data: bytes | bytearray) -> Any:
