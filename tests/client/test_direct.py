@@ -162,6 +162,32 @@ def test_while_the_collector_tells_what_was_taken_over_nothing_goes_past_it(
     assert len(sent) == 1
 
 
+def test_an_answer_that_comes_before_the_number_of_its_task_leaves_nothing_to_ask_for(state: State) -> None:
+    future = state.add(TaskFuture("sqrt"))
+    assert state.next_work(10, 1000) is not None
+    assert state.next_ask(tells=False, takes_lone=True) is not None
+    early = Delivery(1, 7, "sqrt", ["ended", "cancelled", ""])
+    assert not list(state.arrived([early]))
+    assert state.next_ask(tells=False, takes_lone=True) is None
+
+    assert list(state.numbered([future], [7])) == [(future, early)]
+    assert state.next_ask(tells=False, takes_lone=True) is None
+
+
+def test_when_the_numbers_are_known_the_others_answers_are_asked_for(state: State) -> None:
+    futures = [state.add(TaskFuture("sqrt")) for _ in range(2)]
+    assert state.next_work(10, 1000) is not None
+    state.wanted.wait(-1, 0)  # it was rung for the submit
+    list(state.arrived([Delivery(1, 7, "sqrt", ["ended", "cancelled", ""])]))
+    assert state.next_ask(tells=False, takes_lone=True) is None
+    assert len(list(state.numbered(futures, [7, 8]))) == 1
+
+    assert not state._is_listening  # so it was rung
+    ask = state.next_ask(tells=False, takes_lone=True)
+    assert ask is not None
+    assert ask.for_futures
+
+
 def test_while_the_sender_is_at_work_nothing_goes_past_it(
     state: State, sent: list[tuple[TaskFuture, int]]
 ) -> None:
@@ -411,10 +437,47 @@ class Interruption:
             raise KeyboardInterrupt
 
 
+NEVER_S = 10 * PATIENCE_S
+"""Longer than any of these tests waits: so what is done, was not left to who looks by itself after this."""
+
+
+@pytest.fixture
+def unwatched_session(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    """Its threads do nothing unless they are woken, or told by the broker."""
+    monkeypatch.setattr("pyrotask.client.collector.LOOK_S", NEVER_S)
+    monkeypatch.setattr("pyrotask.client.sender.LOOK_S", NEVER_S)
+    monkeypatch.setattr("pyrotask.client.lone.CALL_TIMEOUT_S", NEVER_S)
+    with Session(server.address, settings=Settings(explain_after_s=NEVER_S)) as session:
+        yield session
+
+
 @pytest.mark.parametrize("is_keyed", [False, True])
-def test_a_ctrl_c_anywhere_in_a_submit_loses_nothing_and_doubles_nothing(
-    is_keyed: bool, session: Session, noting: Noting
+def test_after_a_ctrl_c_anywhere_in_a_submit_the_task_is_seen_through_at_once_and_done_once(
+    is_keyed: bool, unwatched_session: Session, noting: Noting
 ) -> None:
+    session = unwatched_session
+    session.submit("note", -1).result(PATIENCE_S)
+    for point in count():
+        wait_until_idle(session)
+        interruption = Interruption(point)
+        key = f"k{point}" if is_keyed else None
+        with contextlib.suppress(KeyboardInterrupt), interruption:
+            session.submit("note", 1_000 + point, key=key)
+        # Without a word from anybody else: another submit would wake those who see to this one.
+        assert session.wait(PATIENCE_S), point
+        again = session.submit("note", 1_000 + point if is_keyed else point, key=key)
+        again.result(PATIENCE_S)
+        if not interruption.has_come:
+            break
+    assert point > 10
+    assert set(noting.runs.values()) == {1}
+
+
+@pytest.mark.parametrize("is_keyed", [False, True])
+def test_who_submits_again_at_once_after_a_ctrl_c_loses_nothing_and_doubles_nothing(
+    is_keyed: bool, unwatched_session: Session, noting: Noting
+) -> None:
+    session = unwatched_session
     session.submit("note", -1).result(PATIENCE_S)
     for point in count():
         wait_until_idle(session)

@@ -74,6 +74,11 @@ class Ledger:
         """Whether a submit is under way."""
         return self._sending_since is not None
 
+    @property
+    def is_early(self) -> bool:
+        """Whether the last answer without a future may belong to the submit that is under way."""
+        return self._sending_since is not None and next(reversed(self._unclaimed), 0) > self._sending_since
+
     # --- what goes, and what comes --------------------------------------------------------------
 
     def sending(self) -> None:

@@ -329,7 +329,7 @@ class State:
         with self._lock:
             self._own_threads.add(threading.get_ident())
             ledger = self._ledger
-            for_futures = bool(ledger.waiting) or ledger.is_sending
+            for_futures = bool(ledger.waiting) or self._is_more_to_come()
             for_readers = self._readers > 0 and not self._is_drained and ledger.left < MOST_LEFT
             is_wanted = for_futures or for_readers or (tells and ledger.taken_over > self._told)
             self._is_listening = self._takes_lone = False
@@ -492,6 +492,15 @@ class State:
                 self._waiting_since = time.monotonic()
             self._ledger.sending()
             self._want()
+
+    def _is_more_to_come(self) -> bool:
+        """Whether answers may come to what is being sent.
+
+        Not when it has its numbers. Nor when one has come before its number: perhaps that was all. Who asks
+        for nothing has the connection occupied until the broker gives up, and no task goes directly.
+        """
+        is_without_numbers = bool(self._in_flight) and self._in_flight[-1].task is None
+        return is_without_numbers and not self._ledger.is_early
 
     def _is_done(self) -> bool:
         """Those that were cancelled are, though the broker has not said so: it may be away for long."""
