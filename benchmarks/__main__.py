@@ -6,7 +6,7 @@ python -m benchmarks --only w1,w2     these workloads only
 python -m benchmarks.peers --install  the other systems: once
 python -m benchmarks --peers          beside them
 python -m benchmarks --peers --rounds 5 --json docs/benchmarks.json
-                                      what the documentation shows: about ten minutes, on a quiet machine
+                                      what the documentation shows: about twenty minutes, on a quiet machine
 """
 
 from __future__ import annotations

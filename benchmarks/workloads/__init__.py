@@ -97,7 +97,6 @@ WORKLOADS = {
             title="many waiting no-op tasks, then two workers",
             code="brokers:waiting",
             figures={"waiting": "tasks", "bytes": "bytes a task in the broker", "drain": "tasks/s"},
-            rounds=3,
             rounds_of_others=1,
         ),
         Workload(
@@ -117,7 +116,6 @@ WORKLOADS = {
                 "memory@": "kB a worker in the broker",
                 "threads@": "threads in the broker",
             },
-            rounds=3,
             rounds_of_others=1,
             limit_s=150.0,
         ),
@@ -126,7 +124,6 @@ WORKLOADS = {
             title="10,000 tasks of 1 ms, the broker is killed in the middle and started again a second later",
             code="deaths:of_the_broker",
             figures={"answers": "of 10,000", "twice": "tasks", "goes on": "s"},
-            rounds=3,
             rounds_of_others=1,
             limit_s=120.0,
         ),

@@ -13,8 +13,8 @@ import psutil
 from benchmarks.peers import BrokerPeer
 from benchmarks.workloads import WORKERS, TimeUp, Trial, at_most, no_ops, suitable_count
 
-MOST_WAITING = 200_000
-SUBMIT_S = 3.0
+MOST_WAITING = 1_000_000
+SUBMIT_S = 12.0
 SETTLE_S = 0.5
 DRAIN_S = 1.5
 WAKES = 60
