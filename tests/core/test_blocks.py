@@ -93,6 +93,7 @@ def test_shared_memory_is_sent_as_it_is_and_all_else_as_bytes() -> None:
     assert payload.to_send() == [b"here", LARGE, LARGE, shared]
     assert [type(buffer) for buffer in payload.to_send()] == [bytes, bytes, bytes, Block]
     assert payload.shared_bytes == len(LARGE)
+    assert Payload(PLAIN, (b"here",)).shared_bytes == 0
 
 
 def test_what_was_taken_home_is_shared_no_more() -> None:
