@@ -142,6 +142,15 @@ def test_nothing_is_sealed_for_a_broker_that_could_not_open_it() -> None:
     assert Arena(1 << 24).keep_for_many(memoryview(DATA)) is None
 
 
+def test_a_forked_child_makes_nothing_and_does_not_wait_for_its_parents_threads(sides: Sides) -> None:
+    child = os.fork()
+    if not child:  # whoever begins a segment has taken the lock
+        kept = sides.arena.keep_for_many(memoryview(DATA))
+        os._exit(0 if kept is None and sides.arena.segment is None else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
 # --- bounds, and what a client may name -----------------------------------------------------------
 
 

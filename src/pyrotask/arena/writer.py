@@ -128,7 +128,7 @@ class Arena:
         ``data``: if a memoryview, one of bytes.
         """
         nbytes = len(data)
-        if nbytes < self._smallest_bytes or self._broker is None or os.getpid() != self._process:
+        if nbytes < self._smallest_bytes or not self._serves:
             return None
         with self._lock:
             segment = self._segment or self._begin_segment()
@@ -145,13 +145,13 @@ class Arena:
 
     def keep_for_many(self, data: bytes | memoryview) -> Block | None:
         """The same, for what many will read: from a certain size on, it goes to sealed memory."""
-        if len(data) < SMALLEST_SEALED_BYTES or isinstance(data, bytes) or self._broker is None:
+        if len(data) < SMALLEST_SEALED_BYTES or isinstance(data, bytes) or not self._serves:
             return self.keep(data)
         with self._lock:
             # By this one the broker proves that it can open what is ours.
             can_seal = self._segment or self._begin_segment()
             is_bounded = len(data) <= self._most_bytes and len(self._sealed) < MOST_MADE
-        if not (can_seal and is_bounded) or os.getpid() != self._process:
+        if not (can_seal and is_bounded):
             return self.keep(data)
         try:
             sealed = Sealed.make(data)
@@ -160,6 +160,11 @@ class Arena:
             return self.keep(data)
         self._sealed.add(sealed)
         return Block(sealed)
+
+    @property
+    def _serves(self) -> bool:
+        # Asked before the lock is taken: in a forked child, it may be held by a thread that is not there.
+        return self._broker is not None and os.getpid() == self._process
 
     def _begin_segment(self) -> Segment | None:
         if self._most_bytes and self._broker is not None:
