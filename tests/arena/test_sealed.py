@@ -27,7 +27,7 @@ from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
 from tests.arena.sides import Sides, reference_of
-from tests.client.serving import serving
+from tests.client.serving import PATIENCE_S, serving
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="this system has no files in memory")
@@ -171,13 +171,16 @@ def test_who_has_too_many_descriptors_copies() -> None:
     assert sealed_memory.mapped(sealed.reference.descriptor, sealed.reference) is None
 
 
-def test_a_broker_with_too_many_segments_copies(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_with_too_many_segments_asks_for_the_bytes(
+    sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pyrotask.arena.shelf.MOST_SEGMENTS", 2)
-    sealed = Sealed.make(DATA)
-    first, second = (sides.shelf.sealed_block(sealed.offer) for _ in range(2))
-    assert first.shared is not None
-    assert second.shared is None
-    assert second.read() == first.read() == DATA
+    first, second = Sealed.make(DATA), Sealed.make(DATA)
+    block = sides.shelf.sealed_block(first.offer)
+    with pytest.raises(StaleReference, match="send the bytes"):
+        sides.shelf.sealed_block(second.offer)
+    del block
+    assert sides.shelf.sealed_block(second.offer).read() == DATA
 
 
 def test_memory_that_can_still_be_written_to_is_refused(sides: Sides) -> None:
@@ -233,6 +236,43 @@ def test_a_client_without_an_arena_stores_the_same() -> None:
 def test_a_broker_without_an_arena_gets_the_bytes() -> None:
     with serving(Settings(arena_bytes=0)) as server, Session(server.address) as session:
         assert stored_by(session, server.address) == DATA
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """This process, and so the broker in it, can open nothing more."""
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_the_broker_cannot_open_is_sent_as_bytes() -> None:
+    arena = Arena(1 << 24)
+    with serving() as server, BulkProxy(server.address, arena=arena) as client:
+        usual, big = arena.keep(DATA), arena.keep_for_many(memoryview(DATA))
+        client.call("store_data", {"usual": ["pickle", [b"x", usual]]})  # it knows our arena from then on
+        with no_descriptors():
+            client.call("store_data", {"big": ["pickle", [b"x", big]]})
+        block = block_in(server)
+        assert block.shared is None
+        assert block.read() == DATA
+
+
+def test_more_than_can_be_sent_as_bytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyrotask.arena.shelf.MOST_SEGMENTS", 1)
+    monkeypatch.setattr("pyrotask.remote.lean.MOST_BYTES_AGAIN", LENGTH)
+    arena = Arena(1 << 24)
+    with serving() as server, BulkProxy(server.address, arena=arena) as client:
+        one, other = (arena.keep_for_many(memoryview(DATA)) for _ in range(2))
+        client.call("store_data", {"big": ["pickle", [b"x", one]]})
+        assert block_in(server).read() == DATA
+        with pytest.raises(ValueError, match="send the bytes"):
+            client.call("store_data", {"big": ["pickle", [b"x", one, other]]})
 
 
 @contextmanager

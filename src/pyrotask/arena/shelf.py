@@ -40,6 +40,7 @@ class Shelf:
         self._run = run
         self._segments: weakref.WeakValueDictionary[bytes, Segment] = weakref.WeakValueDictionary()
         self._sealed: weakref.WeakSet[Sealed] = weakref.WeakSet()
+        """That we have open."""
         self._opening = threading.Lock()
         self.plate: Opening | None = None
         """An empty segment of our own: who can open it can open all; and it names this run of the broker.
@@ -66,20 +67,24 @@ class Shelf:
         """What is offered in sealed memory, which we have open from now on.
 
         Raises:
-            StaleReference: it is not there.
+            StaleReference: it is not there, or we have too many open.
         """
+        with self._opening:
+            return Block(self._opened(offer))
+
+    def _opened(self, offer: Offer) -> Sealed:
+        # A copy of it would be made in the loop's thread: to take the bytes, as they come, holds up nobody.
+        if len(self._sealed) >= _most_segments() // 2:
+            raise StaleReference("too much sealed memory is open here: send the bytes")
         try:
             sealed = Sealed.open(offer)
         except NoSegment as error:
             log.debug("%s", error)
             raise StaleReference(
-                "a buffer is said to be in sealed memory that cannot be opened here"
+                "a buffer is said to be in sealed memory that cannot be opened here: send the bytes"
             ) from None
-        with self._opening:
-            if len(self._sealed) < _most_segments() // 2:
-                self._sealed.add(sealed)
-                return Block(sealed)
-        return Block(bytes(sealed.read()))  # we have too many descriptors
+        self._sealed.add(sealed)
+        return sealed
 
     def open(self, where: Opening) -> Segment | None:
         """Open a client's segment, if that is possible. It is closed when nobody refers to it any more."""

@@ -34,6 +34,20 @@ def pack_references(value: object, only: bytes | None = None) -> bytes:
     return cast("bytes", msgpack.packb(value, use_bin_type=True, default=default))
 
 
+def bytes_in_blocks(value: object) -> int:
+    """How many bytes the blocks in a value have."""
+    sizes: list[int] = []
+
+    def noted(part: object) -> object:
+        if not isinstance(part, Block):
+            return _PYRO.default(part)
+        sizes.append(len(part))
+        return None
+
+    msgpack.packb(value, use_bin_type=True, default=noted)
+    return sum(sizes)
+
+
 def loader(shelf: Shelf | None, most_bytes: int) -> Load:
     """Make the broker's function that unpacks a message, with references to no more than so many bytes."""
     if shelf is None:

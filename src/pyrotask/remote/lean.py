@@ -11,18 +11,23 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import Pyro5.errors
 from Pyro5.serializers import serializers
 
-from pyrotask.arena import Reader, Vanished
+from pyrotask.arena import Reader, StaleReference, Vanished
 from pyrotask.remote import wire
-from pyrotask.remote.blocks_on_wire import pack, pack_references, unpack
+from pyrotask.remote.blocks_on_wire import bytes_in_blocks, pack, pack_references, unpack
 from pyrotask.wire_errors import from_builtin
 
 READ_BYTES = 64 * 1024
 """How much is read at once, where it is not known yet how much there is."""
+
+MOST_BYTES_AGAIN = 1 << 30
+"""What the broker cannot open is sent once more, as bytes, but no more of it than this: whoever has sent many
+tasks sends fewer at a time then."""
 
 _PYRO = serializers["msgpack"]
 
@@ -59,11 +64,14 @@ class LeanConnection:
             Pyro5.errors.CommunicationError: the connection is broken.
             TypeError: an argument cannot travel; nothing was sent.
         """
+        self._send(calls, self.shared)
+
+    def _send(self, calls: Sequence[tuple[str, tuple[Any, ...]]], shared: bytes | None) -> None:
         parts: list[bytes] = []
         sequence = self._sequence
         for method, args in calls:
             call = (self._object_id, method, args, None)
-            data = _packed(call, self.shared)
+            data = _packed(call, shared)
             sequence = (sequence + 1) & 0xFFFF
             parts += (wire.call_header(_PYRO.serializer_id, sequence, len(data)), data)
         while self._sequence != sequence:  # only now, since an argument may be no good
@@ -111,10 +119,19 @@ class LeanConnection:
         return not self._unanswered
 
     def call(self, method: str, args: tuple[Any, ...], timeout_s: float | None) -> Any:
-        """Send a call, and wait for its reply. Raises as `send` and `receive` do."""
+        """Send a call, and wait for its reply. Raises as `send` and `receive` do.
+
+        What the broker cannot open, for want of descriptors, say, is sent once more, as bytes.
+        """
         if self._unanswered:
             raise Pyro5.errors.ProtocolError("a call was interrupted, so its reply is still to come")
         self.send((method, args))
+        try:
+            return self.receive(timeout_s)
+        except ValueError as error:  # a call that is refused has changed nothing
+            if not _is_of_stale_reference(error) or bytes_in_blocks(args) > MOST_BYTES_AGAIN:
+                raise
+        self._send([(method, args)], None)
         return self.receive(timeout_s)
 
     def _read_message(self) -> tuple[wire.Header, bytes | memoryview]:
@@ -145,6 +162,10 @@ class LeanConnection:
         if not data:
             raise ConnectionResetError("the broker has closed the connection")
         return data
+
+
+def _is_of_stale_reference(error: ValueError) -> bool:
+    return getattr(error, "remote_type", None) == StaleReference.__name__
 
 
 def _packed(call: tuple[Any, ...], shared: bytes | None) -> bytes:

@@ -18,6 +18,7 @@ import serpent
 from Pyro5.core import _ExceptionWrapper
 from Pyro5.serializers import SerializerBase, serializers, serializers_by_id
 
+from pyrotask.arena import StaleReference
 from pyrotask.errors import PyrotaskError, TaskRaisedException
 from pyrotask.remote import serpent_texts
 from pyrotask.remote.blocks_on_wire import Load, pack, pack_references, unpack
@@ -100,9 +101,14 @@ class Codec:
         return self._dumps_references(value) if by_reference else self._dumps(value)
 
     def load(self, data: bytes | bytearray | memoryview) -> Any:
-        """Decode a value, of plain types only. Raises ValueError for what cannot be decoded."""
+        """Decode a value, of plain types only. Raises ValueError for what cannot be decoded.
+
+        That is a StaleReference if it is the memory which cannot be opened.
+        """
         try:
             return self._loads(bytes(data) if isinstance(data, memoryview) else data)
+        except StaleReference:  # its sender knows what to do
+            raise
         except (MemoryError, RecursionError):
             raise ValueError(f"the {self.name} data is nested too deeply") from None
         except Exception as error:
