@@ -183,6 +183,14 @@ def test_a_broker_with_too_many_segments_asks_for_the_bytes(
     assert sides.shelf.sealed_block(second.offer).read() == DATA
 
 
+def test_what_is_offered_often_is_one_block_and_open_once(sides: Sides) -> None:
+    sealed = Sealed.make(DATA)
+    before = segments_open()
+    first, *others = [sides.shelf.sealed_block(sealed.offer) for _ in range(3)]
+    assert all(other is first for other in others)
+    assert segments_open() == before + 1
+
+
 def test_memory_that_can_still_be_written_to_is_refused(sides: Sides) -> None:
     descriptor, identity = make(1 << 21)
     offer = Sealed.make(DATA).offer
@@ -275,6 +283,17 @@ def test_more_than_can_be_sent_as_bytes_is_refused(monkeypatch: pytest.MonkeyPat
             client.call("store_data", {"big": ["pickle", [b"x", one, other]]})
 
 
+def test_a_value_that_many_tasks_have_is_open_once_at_the_broker() -> None:
+    with serving() as server, Session(server.address) as session:
+        big = session.encode(PickleBuffer(bytearray(DATA)), for_many=True)
+        before = segments_open()
+        for _ in range(5):
+            session.submit_payload("nobody", big)
+        assert session.flush(PATIENCE_S)
+        assert segments_open() <= before + 2  # this one, and the arena
+        session.abort(RuntimeError("enough"))
+
+
 @contextmanager
 def durable(journal: Path) -> Iterator[Server]:
     with (
@@ -295,6 +314,21 @@ def test_a_journal_has_it_when_the_broker_is_started_again(tmp_path: Path) -> No
         assert isinstance(stored_by(session, server.address), memoryview)
     with durable(tmp_path / "journal") as server:
         assert block_in(server).read() == DATA
+
+
+def test_a_journal_has_a_value_that_many_tasks_have_once(tmp_path: Path) -> None:
+    with durable(tmp_path / "journal") as server:
+        session = Session(server.address, "many")
+        big = session.encode(PickleBuffer(bytearray(DATA)), for_many=True)
+        for _ in range(3):
+            session.submit_payload("nobody", big)
+        assert session.flush(PATIENCE_S)
+        session.close()
+    with durable(tmp_path / "journal") as server:
+        tasks = server.task_manager.broker.engine.machine.state.tasks.values()
+        blocks = [block for task in tasks for block in task.payload.buffers if isinstance(block, Block)]
+        assert [block.read() == DATA for block in blocks] == [True] * 3
+        assert len({(block.home, block.offset) for block in blocks}) == 1
 
 
 def test_what_is_on_disk_leaves_the_memory_with_the_client_that_made_it(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ class Shelf:
         self._segments: weakref.WeakValueDictionary[bytes, Segment] = weakref.WeakValueDictionary()
         self._sealed: weakref.WeakSet[Sealed] = weakref.WeakSet()
         """That we have open."""
+        self._blocks: weakref.WeakValueDictionary[Offer, Block] = weakref.WeakValueDictionary()
+        """What was offered in sealed memory, and is needed: there, or in a file by now."""
         self._opening = threading.Lock()
         self.plate: Opening | None = None
         """An empty segment of our own: who can open it can open all; and it names this run of the broker.
@@ -64,13 +66,16 @@ class Shelf:
         return Block(segment.take(reference))
 
     def sealed_block(self, offer: Offer) -> Block:
-        """What is offered in sealed memory, which we have open from now on.
+        """What is offered in sealed memory: the same block, however often that is offered.
 
         Raises:
             StaleReference: it is not there, or we have too many open.
         """
         with self._opening:
-            return Block(self._opened(offer))
+            block = self._blocks.get(offer)  # who can name its identity can open it, as with all segments
+            if block is None:
+                block = self._blocks[offer] = Block(self._opened(offer))
+            return block
 
     def _opened(self, offer: Offer) -> Sealed:
         # A copy of it would be made in the loop's thread: to take the bytes, as they come, holds up nobody.
