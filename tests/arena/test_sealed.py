@@ -6,23 +6,23 @@ import mmap
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from pickle import PickleBuffer
-from typing import cast
+from typing import SupportsIndex, cast
 
 import pytest
 
 from pyrotask import Session
-from pyrotask.arena import Arena, NoSegment, Offer, Reader, Sealed, Shelf, StaleReference, Visitor
+from pyrotask.arena import Arena, NoSegment, Offer, Reader, Reference, Sealed, Shelf, StaleReference, Visitor
 from pyrotask.arena import sealed as sealed_memory
-from pyrotask.arena.layout import DATA_AT
-from pyrotask.arena.memfd import IS_POSSIBLE, NAME, make
+from pyrotask.arena.layout import DATA_AT, GENERATION, SEALED_DATA_AT, generation_at
+from pyrotask.arena.memfd import IS_POSSIBLE, NAME, make, make_sealed
 from pyrotask.arena.sealed import MOST_MADE, SMALLEST_BYTES
 from pyrotask.config import Settings
 from pyrotask.core.blocks import Block
-from pyrotask.core.model import Payload
-from pyrotask.payload import decode
+from pyrotask.core.model import PICKLE, Payload
+from pyrotask.payload import decode, encode
 from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
@@ -80,11 +80,11 @@ def test_who_writes_to_what_he_has_mapped_changes_it_for_himself_only(sides: Sid
 def test_the_system_lets_nobody_write_to_it() -> None:
     sealed = Sealed.make(DATA)
     with pytest.raises(PermissionError):
-        os.pwrite(sealed.reference.descriptor, b"!", DATA_AT)
+        os.pwrite(sealed.reference.descriptor, b"!", SEALED_DATA_AT)
     with pytest.raises(PermissionError):
         mmap.mmap(sealed.reference.descriptor, LENGTH, offset=0)
     with pytest.raises(PermissionError):
-        os.ftruncate(sealed.reference.descriptor, DATA_AT)
+        os.ftruncate(sealed.reference.descriptor, SEALED_DATA_AT)
 
 
 def test_what_is_mapped_stays_when_its_maker_and_the_broker_have_let_go(sides: Sides) -> None:
@@ -112,6 +112,34 @@ def test_a_piece_of_it_is_what_was_put_there(sides: Sides) -> None:
     sealed = Sealed.make(data)
     block = sides.shelf.sealed_block(sealed.offer)
     assert block.piece(1000, memoryview(bytearray(300))) == data[1000:1300]
+
+
+@pytest.mark.parametrize("page_bytes", [4096, 16384, 65536])
+def test_it_begins_at_a_page_of_every_system(page_bytes: int) -> None:
+    assert Sealed.make(DATA).reference.offset % page_bytes == 0
+
+
+class Text(bytearray):
+    """As in Python's documentation of out-of-band buffers: it is made of all the memory behind its buffer."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:
+        return Text.made, (PickleBuffer(self),)
+
+    @staticmethod
+    def made(buffer: PickleBuffer) -> Text:
+        with memoryview(buffer) as view:
+            return Text(cast("memoryview", view.obj))
+
+
+def test_what_begins_within_a_page_is_copied_so_that_nothing_else_is_behind_it(sides: Sides) -> None:
+    data, *buffers = encode(Text(DATA), sides.arena.keep).read()
+    table = GENERATION.pack(1)
+    descriptor, identity = make_sealed(buffers[0], DATA_AT + 1, table, generation_at(0))
+    offer = Offer(os.getpid(), Reference(identity, descriptor, 0, 1, DATA_AT + 1, LENGTH))
+    block = sides.shelf.sealed_block(offer)
+    os.close(descriptor)
+    fetched = cast("bytes", sides.reader.fetch(reference_of(block)))
+    assert decode(Payload(PICKLE, (data, fetched))) == DATA
 
 
 # --- what an arena seals ------------------------------------------------------------------------
@@ -171,6 +199,33 @@ def test_who_has_too_many_descriptors_copies() -> None:
     assert sealed_memory.mapped(sealed.reference.descriptor, sealed.reference) is None
 
 
+@pytest.fixture
+def one_descriptor() -> Iterator[None]:
+    """All but one are in use, and it is one of the lower half."""
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * lowest_free + 2, hard))
+    used: list[int] = []
+    with suppress(OSError):
+        while True:
+            used.append(os.dup(0))
+    os.close(used.pop(0))
+    yield
+    for descriptor in used:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_who_has_no_descriptor_for_what_would_be_mapped_copies(
+    sides: Sides, request: pytest.FixtureRequest
+) -> None:
+    sealed = Sealed.make(DATA)
+    block = sides.shelf.sealed_block(sealed.offer)
+    request.getfixturevalue("one_descriptor")
+    assert bytes(sides.reader.fetch(reference_of(block))) == DATA
+
+
 def test_a_broker_with_too_many_segments_asks_for_the_bytes(
     sides: Sides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,7 +256,7 @@ def test_memory_that_can_still_be_written_to_is_refused(sides: Sides) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"identity": b"?" * 16}, {"nbytes": LENGTH + 1}, {"offset": DATA_AT + 1}], ids=str
+    "change", [{"identity": b"?" * 16}, {"nbytes": LENGTH + 1}, {"offset": SEALED_DATA_AT + 1}], ids=str
 )
 def test_an_offer_of_what_is_not_there_is_refused(sides: Sides, change: dict[str, int]) -> None:
     sealed = Sealed.make(DATA)

@@ -27,6 +27,9 @@ TABLE_AT = PAGE_BYTES
 DATA_AT = TABLE_AT + SLOTS * SLOT_BYTES
 """Where the first place can be: a multiple of a page."""
 
+SEALED_DATA_AT = 65536
+"""Where the data are in sealed memory: at a page of every system, so that they can be mapped alone."""
+
 GENERATION = struct.Struct("=Q")
 NO_GENERATION = 0
 

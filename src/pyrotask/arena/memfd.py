@@ -81,11 +81,9 @@ def most_descriptors() -> int:
 def map_own(descriptor: int, offset: int, nbytes: int) -> memoryview:
     """Map a part of a sealed segment: only pages that we write to are copied, and nobody else sees that.
 
-    It stays mapped for as long as it is referred to. Raises OSError.
+    It stays mapped for as long as it is referred to. Raises OSError: also if it begins within a page.
     """
-    start = offset - offset % mmap.ALLOCATIONGRANULARITY
-    mapping = mmap.mmap(descriptor, offset - start + nbytes, access=mmap.ACCESS_COPY, offset=start)
-    return memoryview(mapping)[offset - start :]
+    return memoryview(mmap.mmap(descriptor, nbytes, access=mmap.ACCESS_COPY, offset=offset))
 
 
 def _new(nbytes: int) -> tuple[int, bytes]:

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable
 
 from pyrotask.arena import memfd
-from pyrotask.arena.layout import DATA_AT, GENERATION, Offer, Reference, generation_at
+from pyrotask.arena.layout import GENERATION, SEALED_DATA_AT, Offer, Reference, generation_at
 from pyrotask.arena.memfd import NoSegment, Opening, Room
 
 SMALLEST_BYTES = 1 << 20
@@ -49,8 +49,9 @@ class Sealed:
     def make(cls, data: bytes | memoryview) -> Sealed:
         """Copy the data to sealed memory. Raises OSError."""
         table = GENERATION.pack(_GENERATION)  # for those who merely copy
-        descriptor, identity = memfd.make_sealed(data, DATA_AT, table, generation_at(_SLOT))
-        return cls(Reference(identity, descriptor, _SLOT, _GENERATION, DATA_AT, len(data)), os.getpid())
+        descriptor, identity = memfd.make_sealed(data, SEALED_DATA_AT, table, generation_at(_SLOT))
+        reference = Reference(identity, descriptor, _SLOT, _GENERATION, SEALED_DATA_AT, len(data))
+        return cls(reference, os.getpid())
 
     @classmethod
     def open(cls, offer: Offer) -> Sealed:
@@ -108,4 +109,7 @@ def mapped(descriptor: int, reference: Reference) -> memoryview | None:
     # The system gives the lowest free number: so this tells how many are in use, by whomever.
     if descriptor >= memfd.most_descriptors() // 2:
         return None
-    return memfd.map_own(descriptor, reference.offset, reference.nbytes)
+    try:
+        return memfd.map_own(descriptor, reference.offset, reference.nbytes)
+    except OSError:  # no descriptor, no room for one more mapping, or whoever sealed it has other pages
+        return None
