@@ -256,7 +256,14 @@ def test_memory_that_can_still_be_written_to_is_refused(sides: Sides) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"identity": b"?" * 16}, {"nbytes": LENGTH + 1}, {"offset": SEALED_DATA_AT + 1}], ids=str
+    "change",
+    [
+        {"identity": b"?" * 16},
+        {"nbytes": LENGTH + 1},
+        {"offset": SEALED_DATA_AT + 1},
+        {"generation": 7},  # each worker that copies would find out, and break its connection
+    ],
+    ids=str,
 )
 def test_an_offer_of_what_is_not_there_is_refused(sides: Sides, change: dict[str, int]) -> None:
     sealed = Sealed.make(DATA)

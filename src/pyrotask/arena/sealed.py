@@ -58,7 +58,7 @@ class Sealed:
         """Open what another process has made.
 
         Raises:
-            NoSegment: it is not there, or is not sealed, or is shorter.
+            NoSegment: it is not there, or is not sealed, or has nothing like this.
         """
         reference = offer.reference
         where = Opening(offer.process, reference.descriptor, reference.identity)
@@ -66,8 +66,8 @@ class Sealed:
         sealed = cls(reference._replace(descriptor=descriptor), offer.process)
         try:
             is_whole = reference.offset + reference.nbytes <= os.fstat(descriptor).st_size
-            if not (is_whole and memfd.is_sealed(descriptor)):
-                raise NoSegment(f"{where} is not sealed, or shorter than {reference[2:]}")
+            if not (is_whole and memfd.is_sealed(descriptor) and _has_generation(descriptor, reference)):
+                raise NoSegment(f"{where} is not sealed, or has nothing like {reference[2:]}")
         except OSError as error:
             raise NoSegment(f"{where} cannot be read: {error}") from error
         return sealed
@@ -97,6 +97,12 @@ class Sealed:
         drop = None if self._drop is None or process != self._maker else self._drop()
         if drop is not None:
             drop()
+
+
+def _has_generation(descriptor: int, reference: Reference) -> bool:
+    """Whether it will not be vain for those who merely copy. Raises OSError."""
+    found = os.pread(descriptor, GENERATION.size, generation_at(reference.slot))
+    return found == GENERATION.pack(reference.generation)
 
 
 def mapped(descriptor: int, reference: Reference) -> memoryview | None:
