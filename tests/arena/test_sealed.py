@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import resource
@@ -18,7 +19,7 @@ from pyrotask.arena import Arena, NoSegment, Offer, Reader, Reference, Sealed, S
 from pyrotask.arena import sealed as sealed_memory
 from pyrotask.arena.layout import DATA_AT, GENERATION, SEALED_DATA_AT, generation_at
 from pyrotask.arena.memfd import IS_POSSIBLE, NAME, make, make_sealed
-from pyrotask.arena.sealed import MOST_MADE, SMALLEST_BYTES
+from pyrotask.arena.sealed import MOST_IN_USE, MOST_MADE, SMALLEST_BYTES
 from pyrotask.config import Settings
 from pyrotask.core.blocks import Block
 from pyrotask.core.model import PICKLE, Payload
@@ -197,6 +198,17 @@ def few_descriptors() -> Iterator[None]:
 def test_who_has_too_many_descriptors_copies() -> None:
     sealed = Sealed.make(DATA)
     assert sealed_memory.mapped(sealed.reference.descriptor, sealed.reference) is None
+
+
+def test_who_may_have_very_many_descriptors_leaves_most_of_them_to_the_tasks() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 4 * MOST_IN_USE <= hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4 * MOST_IN_USE, hard))
+    sealed = Sealed.make(DATA)
+    descriptor = fcntl.fcntl(sealed.reference.descriptor, fcntl.F_DUPFD_CLOEXEC, MOST_IN_USE)
+    assert sealed_memory.mapped(descriptor, sealed.reference) is None
+    os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

@@ -26,6 +26,10 @@ SMALLEST_BYTES = 1 << 20
 MOST_MADE = 64
 """So many a process has at a time: each takes a descriptor."""
 
+MOST_IN_USE = 512
+"""Whoever has so many descriptors copies, also where he may have a million: ``select`` knows the first 1,024
+only, and a process can have no more than 65,530 mappings, of which its memory is made, too."""
+
 _SLOT, _GENERATION = 0, 1
 
 
@@ -113,7 +117,7 @@ def mapped(descriptor: int, reference: Reference) -> memoryview | None:
     if reference.nbytes < SMALLEST_BYTES or not memfd.is_sealed(descriptor):
         return None
     # The system gives the lowest free number: so this tells how many are in use, by whomever.
-    if descriptor >= memfd.most_descriptors() // 2:
+    if descriptor >= min(memfd.most_descriptors() // 2, MOST_IN_USE):
         return None
     try:
         return memfd.map_own(descriptor, reference.offset, reference.nbytes)
