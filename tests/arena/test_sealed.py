@@ -24,6 +24,7 @@ from pyrotask.config import Settings
 from pyrotask.core.blocks import Block
 from pyrotask.core.model import PICKLE, Payload
 from pyrotask.payload import decode, encode
+from pyrotask.remote.blocks_on_wire import pack_call
 from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
@@ -345,16 +346,27 @@ def test_what_the_broker_cannot_open_is_sent_as_bytes() -> None:
         assert block.read() == DATA
 
 
-def test_more_than_can_be_sent_as_bytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyrotask.arena.shelf.MOST_SEGMENTS", 1)
-    monkeypatch.setattr("pyrotask.remote.lean.MOST_BYTES_AGAIN", LENGTH)
-    arena = Arena(1 << 24)
-    with serving() as server, BulkProxy(server.address, arena=arena) as client:
-        one, other = (arena.keep_for_many(memoryview(DATA)) for _ in range(2))
-        client.call("store_data", {"big": ["pickle", [b"x", one]]})
-        assert block_in(server).read() == DATA
-        with pytest.raises(ValueError, match="send the bytes"):
-            client.call("store_data", {"big": ["pickle", [b"x", one, other]]})
+def test_many_tasks_that_have_a_value_which_the_broker_cannot_open_come_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pyrotask.arena.shelf.MOST_SEGMENTS", 1)  # that is the arena
+    settings = Settings(max_message_bytes=2 * LENGTH)
+    with serving() as server, Session(server.address, settings=settings) as session:
+        big = session.encode(PickleBuffer(bytearray(DATA)), for_many=True)
+        session.store("big", big)
+        assert session.flush(PATIENCE_S)
+        futures = [session.submit_payload("nobody", big) for _ in range(5)]
+        assert session.flush(PATIENCE_S)
+        assert all(future.task is not None for future in futures)
+        assert block_in(server).shared is None
+        session.abort(RuntimeError("enough"))
+
+
+def test_less_than_a_message_is_packed_of_a_value_that_goes_as_bytes_for_many_tasks() -> None:
+    block = Block(Sealed.make(DATA))
+    assert len(pack_call([block] * 2, None, 2 * LENGTH)) > 2 * LENGTH
+    with pytest.raises(ValueError, match="send less at a time"):
+        pack_call([block] * 3, None, 2 * LENGTH)
 
 
 def test_a_value_that_many_tasks_have_is_open_once_at_the_broker() -> None:
@@ -369,10 +381,10 @@ def test_a_value_that_many_tasks_have_is_open_once_at_the_broker() -> None:
 
 
 @contextmanager
-def durable(journal: Path) -> Iterator[Server]:
+def durable(journal: Path, port: int = 0) -> Iterator[Server]:
     with (
         TaskManager(journal=journal) as task_manager,
-        Server(task_manager, "sealed", name_server="off", connection_file=False) as server,
+        Server(task_manager, "sealed", port=port, name_server="off", connection_file=False) as server,
     ):
         yield server
 
@@ -381,6 +393,17 @@ def block_in(server: Server) -> Block:
     _, buffer = server.task_manager.broker.engine.machine.state.data["big"].buffers
     assert isinstance(buffer, Block)
     return buffer
+
+
+def test_after_a_restart_of_the_broker_it_is_offered_again(tmp_path: Path) -> None:
+    with durable(tmp_path / "journal") as server:
+        session = Session(server.address, settings=Settings(reconnect_timeout_s=PATIENCE_S))
+        big = session.encode(PickleBuffer(bytearray(DATA)), for_many=True)
+    session.store("big", big)
+    with durable(tmp_path / "journal", server.port) as server:
+        assert session.flush(PATIENCE_S)
+        assert isinstance(block_in(server).shared, Sealed)
+        session.close()
 
 
 def test_a_journal_has_it_when_the_broker_is_started_again(tmp_path: Path) -> None:

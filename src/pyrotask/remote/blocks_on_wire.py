@@ -6,7 +6,6 @@ What else Pyro's msgpack can carry, this can, and the other way round.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, cast
 
 import msgpack
@@ -25,27 +24,24 @@ def pack(value: object) -> bytes:
     return cast("bytes", msgpack.packb(value, use_bin_type=True, default=_by_value))
 
 
-def pack_references(value: object, only: bytes | None = None) -> bytes:
-    """Pack a value; blocks in shared memory by reference.
+def pack_references(value: object) -> bytes:
+    """Pack a value; blocks in shared memory by reference."""
+    return cast("bytes", msgpack.packb(value, use_bin_type=True, default=_by_reference))
 
-    ``only``: those in the segment of this identity, and offers of those in sealed memory; None: all.
+
+def pack_call(call: object, segment: bytes | None, most_bytes: int) -> bytes:
+    """Pack a call to a broker.
+
+    Args:
+        call: what is called, and with what.
+        segment: the identity of our own one that the broker has open; empty: it has none open, but may open
+            what is sealed; None: all blocks go as bytes.
+        most_bytes: how many bytes of blocks may go so.
+
+    Raises:
+        ValueError: there are more. Many tasks can have one block.
     """
-    default = _by_reference if only is None else partial(_by_reference, only=only)
-    return cast("bytes", msgpack.packb(value, use_bin_type=True, default=default))
-
-
-def bytes_in_blocks(value: object) -> int:
-    """How many bytes the blocks in a value have."""
-    sizes: list[int] = []
-
-    def noted(part: object) -> object:
-        if not isinstance(part, Block):
-            return _PYRO.default(part)
-        sizes.append(len(part))
-        return None
-
-    msgpack.packb(value, use_bin_type=True, default=noted)
-    return sum(sizes)
+    return cast("bytes", msgpack.packb(call, use_bin_type=True, default=_Naming(segment, most_bytes)))
 
 
 def loader(shelf: Shelf | None, most_bytes: int) -> Load:
@@ -94,15 +90,39 @@ def _by_value(value: object) -> object:
     return value.read() if isinstance(value, Block) else _PYRO.default(value)
 
 
-def _by_reference(value: object, only: bytes | None = None) -> object:
-    if not isinstance(value, Block):
-        return _PYRO.default(value)
-    shared = value.shared
-    reference = None if shared is None else cast("Reference | None", shared.reference)
-    if reference is None:
+def _by_reference(value: object) -> object:
+    reference = _reference_to(value)
+    return _by_value(value) if reference is None else msgpack.ExtType(EXTENSION, reference.pack())
+
+
+class _Naming:
+    """What stands for each block of one call: see `pack_call`."""
+
+    __slots__ = ("_left_bytes", "_segment")
+
+    def __init__(self, segment: bytes | None, most_bytes: int) -> None:
+        self._segment = segment
+        self._left_bytes = most_bytes
+
+    def __call__(self, value: object) -> object:
+        if not isinstance(value, Block):
+            return _PYRO.default(value)
+        named = None if self._segment is None else self._named(value)
+        if named is not None:
+            return named
+        self._left_bytes -= value.nbytes
+        if self._left_bytes < 0:
+            raise ValueError("what the broker cannot open is too large for one message: send less at a time")
         return value.read()
-    if only not in {None, reference.identity}:
-        if isinstance(shared, Sealed):
-            return msgpack.ExtType(SEALED_EXTENSION, shared.offer.pack())
-        return value.read()
-    return msgpack.ExtType(EXTENSION, reference.pack())
+
+    def _named(self, block: Block) -> msgpack.ExtType | None:
+        reference = _reference_to(block)
+        if reference is not None and reference.identity == self._segment:
+            return msgpack.ExtType(EXTENSION, reference.pack())
+        shared = block.shared
+        return msgpack.ExtType(SEALED_EXTENSION, shared.offer.pack()) if isinstance(shared, Sealed) else None
+
+
+def _reference_to(value: object) -> Reference | None:
+    shared = value.shared if isinstance(value, Block) else None
+    return None if shared is None else cast("Reference | None", shared.reference)

@@ -167,8 +167,7 @@ class BulkProxy:
         self._shown = segment
         if segment is not None and lean.reader is not None:
             named = (os.getpid(), segment.descriptor, segment.identity)
-            if lean.call("share", named, CALL_TIMEOUT_S):
-                lean.shared = segment.identity
+            lean.shared = segment.identity if lean.call("share", named, CALL_TIMEOUT_S) else None
 
     def _explain(self, method: str, error: Exception) -> None:
         """Raise what it means for our caller, unless it is for him as it is."""
@@ -246,6 +245,8 @@ class BulkProxy:
         self._proxy = proxy
         self._lean = LeanConnection(proxy._pyroConnection.sock, bulk.OBJECT_ID)  # noqa: SLF001
         self._lean.reader, self._shown = reader, None
+        self._lean.shared = None if reader is None else b""
+        self._lean.most_bytes = self._settings.max_message_bytes
         if self._arena is not None:
             self._arena.serve(None if reader is None else reader.broker)
         self.label, self.lineage, self.location = hello["label"], hello["lineage"], address.location

@@ -19,15 +19,11 @@ from Pyro5.serializers import serializers
 
 from pyrotask.arena import Reader, StaleReference, Vanished
 from pyrotask.remote import wire
-from pyrotask.remote.blocks_on_wire import bytes_in_blocks, pack, pack_references, unpack
+from pyrotask.remote.blocks_on_wire import pack_call, unpack
 from pyrotask.wire_errors import from_builtin
 
 READ_BYTES = 64 * 1024
 """How much is read at once, where it is not known yet how much there is."""
-
-MOST_BYTES_AGAIN = 1 << 30
-"""What the broker cannot open is sent once more, as bytes, but no more of it than this: whoever has sent many
-tasks sends fewer at a time then."""
 
 _PYRO = serializers["msgpack"]
 
@@ -53,7 +49,9 @@ class LeanConnection:
         self.reader: Reader | None = None
         """How to read what the broker refers to; None: it refers to nothing."""
         self.shared: bytes | None = None
-        """The identity of our own segment that the broker has open."""
+        """The identity of our own segment that the broker has open. See `pack_call`."""
+        self.most_bytes = wire.LONGEST
+        """How many bytes of blocks may go as bytes."""
 
     def send(self, *calls: tuple[str, tuple[Any, ...]]) -> None:
         """Send calls, each a method and its arguments, without waiting for a reply.
@@ -63,6 +61,7 @@ class LeanConnection:
         Raises:
             Pyro5.errors.CommunicationError: the connection is broken.
             TypeError: an argument cannot travel; nothing was sent.
+            ValueError: it is too much at a time; likewise.
         """
         self._send(calls, self.shared)
 
@@ -71,7 +70,7 @@ class LeanConnection:
         sequence = self._sequence
         for method, args in calls:
             call = (self._object_id, method, args, None)
-            data = _packed(call, shared)
+            data = _packed(call, shared, self.most_bytes)
             sequence = (sequence + 1) & 0xFFFF
             parts += (wire.call_header(_PYRO.serializer_id, sequence, len(data)), data)
         while self._sequence != sequence:  # only now, since an argument may be no good
@@ -129,7 +128,7 @@ class LeanConnection:
         try:
             return self.receive(timeout_s)
         except ValueError as error:  # a call that is refused has changed nothing
-            if not _is_of_stale_reference(error) or bytes_in_blocks(args) > MOST_BYTES_AGAIN:
+            if not _is_of_stale_reference(error):
                 raise
         self._send([(method, args)], None)
         return self.receive(timeout_s)
@@ -168,8 +167,8 @@ def _is_of_stale_reference(error: ValueError) -> bool:
     return getattr(error, "remote_type", None) == StaleReference.__name__
 
 
-def _packed(call: tuple[Any, ...], shared: bytes | None) -> bytes:
+def _packed(call: tuple[Any, ...], shared: bytes | None, most_bytes: int) -> bytes:
     try:
-        return pack(call) if shared is None else pack_references(call, shared)
+        return pack_call(call, shared, most_bytes)
     except Pyro5.errors.SerializeError as error:  # to Pyro it is trouble of the connection
         raise TypeError(f"an argument cannot travel: {error}") from error
