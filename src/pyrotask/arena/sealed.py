@@ -40,11 +40,10 @@ class Sealed:
         reference: what to send to those who can open our segments.
     """
 
-    __slots__ = ("__weakref__", "_drop", "_maker", "_process", "reference")
+    __slots__ = ("__weakref__", "_drop", "_maker", "reference")
 
     def __init__(self, reference: Reference, maker: int) -> None:
         self.reference = reference
-        self._process = os.getpid()
         self._maker = maker
         self._drop: Callable[[], Callable[[], None] | None] | None = None
         weakref.finalize(self, memfd.close_quietly, reference.descriptor).atexit = False
@@ -78,8 +77,8 @@ class Sealed:
 
     @property
     def offer(self) -> Offer:
-        """What to send to a broker, which opens it here."""
-        return Offer(self._process, self.reference)
+        """What to send to a broker, which opens it here, if it was made here."""
+        return Offer(self._maker, self.reference)
 
     def __len__(self) -> int:
         return self.reference.nbytes

@@ -235,7 +235,8 @@ class Session:
         At a broker on this host, large buffers are where it and its workers can read them.
 
         ``for_many``: many tasks will read it, as with what is stored. Then the workers on this host map
-        its large buffers, and copy only what a task writes to, which no other task sees.
+        its large buffers, and copy only what a task writes to, which no other task sees. (Who encodes a bare
+        `pickle.PickleBuffer` gets a memoryview there, and a bytearray elsewhere.)
 
         Raises:
             PayloadError: the value cannot travel.
