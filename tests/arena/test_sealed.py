@@ -15,7 +15,18 @@ from typing import SupportsIndex, cast
 import pytest
 
 from pyrotask import Session
-from pyrotask.arena import Arena, NoSegment, Offer, Reader, Reference, Sealed, Shelf, StaleReference, Visitor
+from pyrotask.arena import (
+    Arena,
+    NoSegment,
+    Offer,
+    Opening,
+    Reader,
+    Reference,
+    Sealed,
+    Shelf,
+    StaleReference,
+    Visitor,
+)
 from pyrotask.arena import sealed as sealed_memory
 from pyrotask.arena.layout import DATA_AT, GENERATION, SEALED_DATA_AT, generation_at
 from pyrotask.arena.memfd import IS_POSSIBLE, NAME, make, make_sealed
@@ -23,6 +34,7 @@ from pyrotask.arena.sealed import MOST_IN_USE, MOST_MADE, SMALLEST_BYTES
 from pyrotask.config import Settings
 from pyrotask.core.blocks import Block
 from pyrotask.core.model import PICKLE, Payload
+from pyrotask.journal.recent import Recent
 from pyrotask.payload import decode, encode
 from pyrotask.remote.blocks_on_wire import pack_call
 from pyrotask.remote.bulk_proxy import BulkProxy
@@ -142,6 +154,20 @@ def test_what_begins_within_a_page_is_copied_so_that_nothing_else_is_behind_it(s
     os.close(descriptor)
     fetched = cast("bytes", sides.reader.fetch(reference_of(block)))
     assert decode(Payload(PICKLE, (data, fetched))) == DATA
+
+
+def test_what_is_on_disk_stays_in_memory_while_its_maker_has_a_connection(sides: Sides) -> None:
+    sealed = Sealed.make(DATA)
+    block = sides.shelf.sealed_block(sealed.offer)
+    Recent().keep(block)  # as a journal does
+    visitors = [Visitor(sides.shelf) for _ in range(2)]
+    for visitor in visitors:
+        assert visitor.show(Opening(os.getpid(), 0, b""))
+    for visitor, stays in zip(visitors, [True, False], strict=True):
+        visitor.leave()
+        while sides.errands:
+            sides.errands.pop()()
+        assert block.is_in_memory is stays
 
 
 # --- what an arena seals ------------------------------------------------------------------------

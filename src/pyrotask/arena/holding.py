@@ -27,7 +27,6 @@ class Segment:
     """A client's segment, opened here, and what we hold in it. Thread-safe.
 
     Attributes:
-        process: whose it is.
         visitors: over how many connections it is shown. Of the loop's thread.
 
     Raises:
@@ -36,7 +35,6 @@ class Segment:
 
     def __init__(self, where: Opening) -> None:
         self.identity = where.identity
-        self.process = where.process
         self.visitors = 0
         self._descriptor = descriptor = open_segment(where, writes=True)
         weakref.finalize(self, close_quietly, descriptor).atexit = False

@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -43,6 +44,8 @@ class Shelf:
         """That we have open."""
         self._blocks: weakref.WeakValueDictionary[Offer, Block] = weakref.WeakValueDictionary()
         """What was offered in sealed memory, and is needed: there, or in a file by now."""
+        self._visitors: Counter[int] = Counter()
+        """How many each process has."""
         self._opening = threading.Lock()
         self.plate: Opening | None = None
         """An empty segment of our own: who can open it can open all; and it names this run of the broker.
@@ -103,16 +106,24 @@ class Shelf:
         return segment
 
     def left(self, segment: Segment) -> None:
-        """Nobody shows it any more: have what we hold in it taken home, so that its memory can go.
-
-        What its process had sealed stays open for as long as the disk does not have it.
-        """
+        """Nobody shows it any more: have what we hold in it taken home, so that its memory can go."""
         if segment.is_in_use:
             self._run(segment.take_home)
+
+    def came(self, process: int) -> None:
+        """It has one more connection. For the loop's thread, as is `went`."""
+        self._visitors[process] += 1
+
+    def went(self, process: int) -> None:
+        """It has one less. After the last, what it had sealed stays open while the disk does not have it."""
+        self._visitors[process] -= 1
+        if self._visitors[process]:
+            return
+        del self._visitors[process]
         with self._opening:
             sealed = list(self._sealed)
         if sealed:
-            self._run(partial(_drop_what_was_made_by, segment.process, sealed))
+            self._run(partial(_drop_what_was_made_by, process, sealed))
 
     def close(self) -> None:
         """There will be no more visitors. What is held stays so. Idempotent."""
@@ -136,10 +147,11 @@ class Visitor:
         opens_ours: whether it can be sent references.
     """
 
-    __slots__ = ("_segment", "_shelf", "opens_ours")
+    __slots__ = ("_process", "_segment", "_shelf", "opens_ours")
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
+        self._process: int | None = None
         self._segment: Segment | None = None
         self.opens_ours = False
 
@@ -148,10 +160,13 @@ class Visitor:
         """What it has to open before it may say that it can."""
         return self._shelf.plate
 
-    def show(self, where: Opening | None) -> bool:
-        """It can open our segments, and shows its own, if it has one. False: we cannot open that."""
+    def show(self, where: Opening) -> bool:
+        """It can open our segments, and shows its own, if that has an identity. False: we cannot open it."""
         self.opens_ours = True
-        if where is None:
+        if self._process is None:
+            self._process = where.process
+            self._shelf.came(where.process)
+        if not where.identity:
             return True
         if self._segment is None:
             self._segment = self._shelf.open(where)
@@ -166,3 +181,6 @@ class Visitor:
             segment.visitors -= 1
             if not segment.visitors:
                 self._shelf.left(segment)
+        process, self._process = self._process, None
+        if process is not None:
+            self._shelf.went(process)

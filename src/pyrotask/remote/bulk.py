@@ -94,7 +94,7 @@ def share(origin: Origin, process: int, descriptor: int, identity: bytes) -> Req
     named = Opening(numbers(process, "process"), numbers(descriptor, "descriptor"), _identity(identity))
     visitor = origin.visitor
     # Opened here, and not under the engine's lock.
-    is_open = visitor is not None and visitor.show(named if named.identity else None)
+    is_open = visitor is not None and visitor.show(named)
     return Request(lambda _m, _now, _: is_open)
 
 
