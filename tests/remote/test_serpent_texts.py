@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from Pyro5.serializers import serializers
 
+from pyrotask.remote import serpent_texts
 from pyrotask.remote.serpent_texts import SHORT_BYTES, read_call, write
 
 PYRO = serializers["serpent"]
@@ -109,9 +110,35 @@ def test_what_could_be_meant_otherwise_or_takes_long_is_left_to_serpent(data: by
     assert read_call(data) is None
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        "(3)",
+        "1,2,(3)",
+        "[(1)]",
+        "[1,(2)]",
+        "(1,2,(3))",
+        "((1),)",
+        "[1,2,(3,4]",
+        "-0",
+        "1.",
+        "1e",
+        "[1,]",
+        "[",
+    ],
+)
+def test_what_is_nearly_a_row_is_left_to_serpent(args: str) -> None:
+    assert read_call(f"# serpent utf-8 python3.2\n('object','method',({args}),{{}})".encode()) is None
+
+
+def test_the_pattern_asks_for_nothing_that_some_pythons_do_wrong() -> None:
+    # Python 3.11 before 3.11.5 goes on at a wrong place after a group that was repeated for good.
+    assert not re.search(r"(?:\)[*+?]|\?)\+|\(\?>", serpent_texts._CALL.pattern)
+
+
 @pytest.mark.parametrize("unit", ["(", "((", "[", "1,", "(1,", "'a',", "(1),", "-", "1e", "'"])
 def test_no_short_message_takes_long_to_be_left_to_serpent(unit: str) -> None:
-    # Each choice of the pattern is for good, so there is nothing to try again: were it otherwise, this
+    # The next character says each time which way to go, so no other way leads far: were it otherwise, this
     # would not end.
     filled = f"# serpent utf-8 python3.2\n('object','method',({unit * (4000 // len(unit))}".encode()
     assert read_call(filled) is None

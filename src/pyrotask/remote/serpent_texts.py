@@ -21,21 +21,24 @@ LEVELS = 3
 
 HEADER = "# serpent utf-8 python3.2\n"
 
+# What is possessive here repeats one set of characters. Where more is repeated, that leaves Python 3.11
+# before 3.11.5 at a wrong place, and "(3)" would be a tuple. It is not needed: the next character always
+# says which way to go, so no other way leads far, and what is refused is refused soon.
 _STRING = r"'[ -&(-\[\]-~]*+'"  # printable ASCII, without quotes of its kind and escapes
-_NUMBER = r"-?+(?:0|[1-9][0-9]{0,17}+)(?:\.[0-9]{1,20}+)?+(?:e[-+][0-9]{1,3}+)?+"
+_NUMBER = r"-?(?:0|[1-9][0-9]{0,17}+)(?:\.[0-9]{1,20}+)?(?:e[-+][0-9]{1,3}+)?"
 _LEAF = rf"(?:{_STRING}|{_NUMBER}|None|True|False)"
 
 
 def _row_or_leaf(item: str) -> str:
     """The pattern of a leaf, or of a tuple or list of items as serpent writes it."""
-    return rf"(?:{_LEAF}|\((?:{item}(?:(?:,{item})++|,))?+\)|\[(?:{item}(?:,{item})*+)?+\])"
+    return rf"(?:{_LEAF}|\((?:{item}(?:(?:,{item})+|,))?\)|\[(?:{item}(?:,{item})*)?\])"
 
 
 _ARGUMENT = _row_or_leaf(_row_or_leaf(_LEAF))
 _CALL = re.compile(
-    rf"{HEADER}\(({_STRING}),({_STRING}),\(((?:{_ARGUMENT}(?:(?:,{_ARGUMENT})++|,))?+)\),\{{\}}\)"
+    rf"{HEADER}\(({_STRING}),({_STRING}),\(((?:{_ARGUMENT}(?:(?:,{_ARGUMENT})+|,))?)\),\{{\}}\)"
 )
-_TOKEN = re.compile(rf"{_STRING}|[\[\]()]|[^\[\](),']++")
+_TOKEN = re.compile(rf"{_STRING}|[\[\]()]|[^\[\](),']+")
 
 _WORDS = {"None": None, "True": True, "False": False}
 
