@@ -24,7 +24,7 @@ from pyrotask.client.future import TaskFuture
 from pyrotask.client.ledger import Delivery, Settled
 from pyrotask.client.link import Link
 from pyrotask.client.state import MOST_DIRECT_BYTES, State
-from pyrotask.config import Settings
+from pyrotask.config import MIB, Settings
 from pyrotask.core.model import Payload
 from pyrotask.errors import ConnectError, KeyConflict
 from pyrotask.remote import bulk, versions
@@ -631,6 +631,30 @@ def test_what_is_refused_once_there_is_room_harms_nothing_else(monkeypatch: pyte
         (third,) = worker.take(1)
         worker.answer(third, 3)
         assert after.result(PATIENCE_S) == 3
+
+
+def test_who_reads_gets_what_is_there_while_a_submit_waits_for_the_room_that_this_makes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving(Settings(max_result_bytes=MIB)) as server, HandWorker(server.address) as worker:
+        with Session(server.address, "mine") as first:
+            earlier = [first.submit("a", number) for number in range(3)]
+            assert first.flush(PATIENCE_S)
+            first.close()
+        for task in worker.take():
+            worker.answer(task, bytes(MIB))
+        with Session(server.address, "mine") as second:
+            waits_for_room = told_when_it_waits_for_room(second, monkeypatch)
+            future = second.submit("a")
+            assert waits_for_room.wait(PATIENCE_S)
+            results = second.results(PATIENCE_S)
+            assert [next(results).task for _ in earlier] == [one.task for one in earlier]
+            reading = threading.Thread(target=lambda: list(results))  # takes over the last one
+            reading.start()
+            (task,) = worker.take(1)
+            worker.answer(task, 5)
+            assert future.result(PATIENCE_S) == 5
+            reading.join(PATIENCE_S)
 
 
 # --- the bell -------------------------------------------------------------------------------------------

@@ -314,9 +314,12 @@ class State:
             self._changed.notify_all()
 
     def pause(self, seconds: float) -> None:
-        """Wait, unless all is over."""
+        """The broker has no room: wait, unless all is over. Meanwhile no answer can belong to what it refused."""
         with self._lock:
+            self._ledger.sent()
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._error is not None, seconds)
+            self._ledger.sending()
 
     # --- for the collector ----------------------------------------------------------------------------
 
@@ -496,11 +499,11 @@ class State:
     def _is_more_to_come(self) -> bool:
         """Whether answers may come to what is being sent.
 
-        Not when it has its numbers. Nor when one has come before its number: perhaps that was all. Who asks
-        for nothing has the connection occupied until the broker gives up, and no task goes directly.
+        Not when it has its numbers, nor while it waits for room. Nor when one has come before its number:
+        perhaps that was all. Who asks for nothing has the connection occupied, and no task goes directly.
         """
         is_without_numbers = bool(self._in_flight) and self._in_flight[-1].task is None
-        return is_without_numbers and not self._ledger.is_early
+        return is_without_numbers and self._ledger.is_sending and not self._ledger.is_early
 
     def _is_done(self) -> bool:
         """Those that were cancelled are, though the broker has not said so: it may be away for long."""
