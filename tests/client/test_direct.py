@@ -20,6 +20,7 @@ import pytest
 from pyrotask import Session
 from pyrotask.arena import Segment
 from pyrotask.client.bell import Bell
+from pyrotask.client.collector import UNSURE_S
 from pyrotask.client.future import TaskFuture
 from pyrotask.client.ledger import Delivery, Settled
 from pyrotask.client.link import Link
@@ -186,6 +187,7 @@ def test_when_the_numbers_are_known_the_others_answers_are_asked_for(state: Stat
     ask = state.next_ask(tells=False, takes_lone=True)
     assert ask is not None
     assert ask.for_futures
+    assert ask.is_sure
 
 
 def test_while_the_sender_is_at_work_nothing_goes_past_it(
@@ -572,6 +574,35 @@ def test_who_submits_does_not_wait_until_the_broker_has_opened_our_memory(
     assert session.flush(PATIENCE_S)
 
     assert threading.current_thread().name not in asking
+
+
+def test_a_submit_that_is_refused_does_not_occupy_the_connection_for_long(
+    server: Server, unwatched_session: Session, noting: Noting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = unwatched_session
+    session.submit("note", 0).result(PATIENCE_S)
+    wait_until_idle(session)
+    submits, collects = session._link.call, session._collecting.call
+    is_asking = threading.Event()
+    patience: list[object] = []
+
+    def when_the_collector_asks(method: str, *args: object, **options: Any) -> Any:
+        assert is_asking.wait(PATIENCE_S)
+        return submits(method, *args, **options)
+
+    def asks(method: str, *args: object, **options: Any) -> Any:
+        patience.append(args[3])
+        is_asking.set()
+        return collects(method, *args, **options)
+
+    monkeypatch.setattr(session._link, "call", when_the_collector_asks)
+    monkeypatch.setattr(session._collecting, "call", asks)
+    too_large_to_go_directly = Payload("plain", (bytes(MOST_DIRECT_BYTES),))
+    refused = session.submit_payload("note", too_large_to_go_directly, {"priority": "high"})
+    assert isinstance(refused.exception(PATIENCE_S), ValueError)
+    wait_until_idle(session)
+
+    assert set(patience) <= {UNSURE_S, 0.0}
 
 
 # --- no room --------------------------------------------------------------------------------------------

@@ -28,6 +28,10 @@ log = logging.getLogger("pyrotask.client")
 POLL_S = 60.0
 """How long one request for answers stays with the broker: the most that it allows."""
 
+UNSURE_S = 0.2
+"""The same, while all who wait do so for what is just being submitted. If that is refused, the request is
+in vain, and until it is over no lone task goes directly."""
+
 LINGER_S = 1.0
 """How long it asks on when nobody waits: whoever submits one task after the other has it asking already.
 Not where tasks that come alone wait for their answers by themselves."""
@@ -110,7 +114,8 @@ class Collector:
         elif not self._explained:
             self._explained = True
             self._explain()
-        self._collect(ask, AT_ONCE, POLL_S if self._explained else max(left_s, SHORTEST_S))
+        patience_s = POLL_S if self._explained else max(left_s, SHORTEST_S)
+        self._collect(ask, AT_ONCE, patience_s if ask.is_sure else min(patience_s, UNSURE_S))
 
     def _collect_for_readers(self, ask: Ask) -> None:
         if self._collect(ask, AT_ONCE, 0.0):

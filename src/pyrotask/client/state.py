@@ -314,7 +314,7 @@ class State:
             self._changed.notify_all()
 
     def pause(self, seconds: float) -> None:
-        """The broker has no room: wait, unless all is over. Meanwhile no answer can belong to what it refused."""
+        """The broker has no room: wait, unless all is over. What it refused can have no answer meanwhile."""
         with self._lock:
             self._ledger.sent()
             self._changed.notify_all()
@@ -332,7 +332,8 @@ class State:
         with self._lock:
             self._own_threads.add(threading.get_ident())
             ledger = self._ledger
-            for_futures = bool(ledger.waiting) or self._is_more_to_come()
+            is_sure = bool(ledger.waiting)
+            for_futures = is_sure or self._is_more_to_come()
             for_readers = self._readers > 0 and not self._is_drained and ledger.left < MOST_LEFT
             is_wanted = for_futures or for_readers or (tells and ledger.taken_over > self._told)
             self._is_listening = self._takes_lone = False
@@ -343,7 +344,7 @@ class State:
                 return None
             self._told = ledger.taken_over
             waited_s = time.monotonic() - self._waiting_since if for_futures else 0.0
-            return Ask(self._told, ledger.received, for_futures, for_readers, waited_s)
+            return Ask(self._told, ledger.received, for_futures, is_sure, for_readers, waited_s)
 
     @property
     def has_to_tell(self) -> bool:

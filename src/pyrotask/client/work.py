@@ -16,6 +16,8 @@ class Ask(NamedTuple):
     received: int
     for_futures: bool
     """Futures wait; without this and the next, nobody does."""
+    is_sure: bool
+    """Those of tasks that are taken on; else only of what is under way, and may be refused."""
     for_readers: bool
     """Readers wait, who are to be told when there is nothing left."""
     waited_s: float
