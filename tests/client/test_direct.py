@@ -78,7 +78,7 @@ def test_what_is_submitted_before_the_reply_is_sent_when_the_lone_one_is_taken_o
     assert hurry is not None
     assert (hurry.hurried, hurry.submits) == (lone, [])
     assert state.next_work(10, 1000) is None
-    state.lone_numbered(lone, 0)
+    assert not list(state.lone_numbered(lone, 0))
     work = state.next_work(10, 1000)
     assert work is not None
     assert work.submits == others
@@ -94,7 +94,7 @@ def test_who_waits_until_all_is_sent_does_not_wait_for_an_answer(
     hurry = state.next_work(10, 1000)
     assert hurry is not None
     assert hurry.hurried is lone
-    state.lone_numbered(lone, 0)
+    assert not list(state.lone_numbered(lone, 0))
     assert state.wait_until_sent(0)
 
 
@@ -102,7 +102,7 @@ def test_a_lone_submit_that_was_refused_is_the_senders_next(
     state: State, sent: list[tuple[TaskFuture, int]]
 ) -> None:
     lone, other = state.add(TaskFuture("sqrt")), state.add(TaskFuture("sqrt"))
-    state.lone_refused()
+    assert not list(state.lone_refused())
 
     work = state.next_work(10, 1000)
     assert work is not None
@@ -114,9 +114,36 @@ def test_a_lone_submit_that_was_refused_and_then_taken_on_when_it_was_hurried_is
 ) -> None:
     lone, other = state.add(TaskFuture("sqrt")), state.add(TaskFuture("sqrt"))
     assert state.next_work(10, 1000) is not None
-    state.lone_refused()
+    assert not list(state.lone_refused())
     assert state.pending() == [lone, other]
-    state.lone_numbered(lone, 7)  # there was room, a moment later
+    assert not list(state.lone_numbered(lone, 7))  # there was room, a moment later
+    state.sent()
+
+    work = state.next_work(10, 1000)
+    assert work is not None
+    assert work.submits == [other]
+    delivery = Delivery(1, 7, "sqrt", ["ended", "cancelled", ""])
+    assert list(state.arrived([delivery])) == [(lone, delivery)]
+
+
+def test_the_answer_of_a_lone_submit_that_was_refused_and_then_taken_on_may_come_before_its_number(
+    state: State, sent: list[tuple[TaskFuture, int]]
+) -> None:
+    lone, _ = state.add(TaskFuture("sqrt")), state.add(TaskFuture("sqrt"))
+    assert state.next_work(10, 1000) is not None
+    assert not list(state.lone_refused())
+    early = Delivery(1, 7, "sqrt", ["ended", "cancelled", ""])
+    assert not list(state.arrived([early]))
+    assert list(state.lone_numbered(lone, 7)) == [(lone, early)]
+
+
+def test_a_lone_submit_that_is_refused_when_it_has_a_number_is_not_sent_again(
+    state: State, sent: list[tuple[TaskFuture, int]]
+) -> None:
+    lone, other = state.add(TaskFuture("sqrt")), state.add(TaskFuture("sqrt"))
+    assert state.next_work(10, 1000) is not None
+    assert not list(state.lone_numbered(lone, 7))
+    assert not list(state.lone_refused())  # the call of that name, say, by a broker of an older version
     state.sent()
 
     work = state.next_work(10, 1000)
@@ -132,7 +159,7 @@ def test_a_lone_submit_can_be_withdrawn(state: State, sent: list[tuple[TaskFutur
     hurry = state.next_work(10, 1000)
     assert hurry is not None
     assert hurry.hurried is lone
-    state.lone_numbered(lone, 0)
+    assert not list(state.lone_numbered(lone, 0))
 
     work = state.next_work(10, 1000)
     assert work is not None

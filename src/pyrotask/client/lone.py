@@ -142,7 +142,9 @@ class Lone:
             if isinstance(error, VersionMismatch) and self.is_possible:
                 raise
             self._over(number)
-            self._state.lone_refused()  # the sender will hear the same, and knows what to do
+            # The sender will hear the same, and knows what to do.
+            for one, delivery in self._state.lone_refused():
+                settle(one, delivery)
         else:
             self._over(number)
             for one, delivery in self._state.lone_answered(reply["tasks"], deliveries_of(reply), call[4]):

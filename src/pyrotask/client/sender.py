@@ -121,7 +121,8 @@ class Sender:
                 raise
             log.debug("%r: %s", lone, error)  # so will it be told itself
         else:
-            self._state.lone_numbered(lone, task)
+            for future, delivery in self._state.lone_numbered(lone, task):
+                settle(future, delivery)
 
     def _submit_ready(self, futures: Sequence[TaskFuture]) -> None:
         try:

@@ -273,21 +273,22 @@ class State:
     def numbered(self, futures: Sequence[TaskFuture], numbers: Sequence[int]) -> Iterator[Settled]:
         """The broker has taken these on. Yields those that are answered already, to be settled at once."""
         with self._lock:
-            for future in futures:
-                future.item, future.inputs = None, ()
-            settled = self._ledger.numbered(futures, numbers)
-            self._want()
-            self._to_cancel += [future for future in futures if future.is_cancelled]
-            self._drop_keys(settled)
+            settled = self._numbered(futures, numbers)
         yield from settled
         self._settled(len(settled))
 
-    def lone_numbered(self, lone: TaskFuture, number: int) -> None:
-        """The broker has taken it on. The rest is still to come."""
+    def lone_numbered(self, lone: TaskFuture, number: int) -> Iterator[Settled]:
+        """The broker has taken it on. The rest is still to come; as `numbered` if it was refused before."""
+        settled: list[Settled] = []
         with self._lock:
-            if lone in {self.lone, self._refused}:
+            if lone is self._refused:  # there was room, a moment later
+                self._refused = None
+                settled = self._numbered([lone], [number])
+            elif lone is self.lone:
                 lone.task = number
-                self._changed.notify_all()
+            self._changed.notify_all()
+        yield from settled
+        self._settled(len(settled))
 
     def forgotten(self, tasks: Sequence[int]) -> None:
         """The broker has forgotten these, since we wanted it."""
@@ -385,12 +386,22 @@ class State:
         yield from settled
         self._settled(len(settled))
 
-    def lone_refused(self) -> None:
-        """The broker has not taken the lone one on: the sender shall try it, and tell why not."""
+    def lone_refused(self) -> Iterator[Settled]:
+        """The broker has not taken the lone one on: the sender shall try it, and tell why not.
+
+        Unless it has a number: then it was taken on when it was hurried. Yields it if it is answered already.
+        """
+        settled: list[Settled] = []
         with self._lock:
-            self._refused = self.lone
-            self._ledger.sending()
+            lone = self.lone
+            if lone is None or lone.task is None:
+                self._refused = lone
+                self._ledger.sending()
+            else:
+                settled = self._numbered([lone], [lone.task])
             self._lone_is_over()
+        yield from settled
+        self._settled(len(settled))
 
     def drained(self) -> None:
         """The broker has nothing left for readers."""
@@ -460,17 +471,19 @@ class State:
         return [future for future in (self.lone, self._refused) if future is not None]
 
     def _take_back(self, refused: TaskFuture) -> None:
-        """The sender does it; unless there was room when it hurried, so that it was taken on after all."""
+        """The sender does it."""
         self._refused = None
-        if refused.task is None:
-            self._unsent.appendleft(refused)
-            self._unsent_bytes += refused.size
-            return
-        refused.item = None
-        self._ledger.numbered([refused], [refused.task])
-        self._to_cancel += [refused] if refused.is_cancelled else []
-        self._ledger.sent()
+        self._unsent.appendleft(refused)
+        self._unsent_bytes += refused.size
+
+    def _numbered(self, futures: Sequence[TaskFuture], numbers: Sequence[int]) -> list[Settled]:
+        for future in futures:
+            future.item, future.inputs = None, ()
+        settled = self._ledger.numbered(futures, numbers)
         self._want()
+        self._to_cancel += [future for future in futures if future.is_cancelled]
+        self._drop_keys(settled)
+        return settled
 
     def _lone_is_over(self) -> None:
         self.lone = None
