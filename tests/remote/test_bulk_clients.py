@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,11 @@ def test_the_same_key_is_the_same_task(client: Client, session: int) -> None:
         (["a", VALUE, {"retry_factor": 0}], "retry_factor"),
         (["a", VALUE, {"retry_jitter": 2}], "retry_jitter"),
         (["a", VALUE, {"retry_only": "OSError"}], "retry_only"),
+        (["a", VALUE, {"retry_factor": 10**400}], "retry_factor"),
         (["a", VALUE, {"delay_s": -1}], "delay_s"),
+        (["a", VALUE, {"delay_s": 1e300}], "delay_s"),
+        (["a", VALUE, {"delay_s": 10**400}], "delay_s"),
+        (["a", VALUE, {"time_limit_s": math.nan}], "time_limit_s"),
         (["a", VALUE, {"inputs": ["x"]}], "an input"),
     ],
 )

@@ -6,7 +6,7 @@ add one, give it a line in `option_readers`, and in docs/protocol.md.
 
 from __future__ import annotations
 
-import math
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -157,7 +157,7 @@ def _duration_or_zero(value: object, what: str) -> Nanoseconds:
 
 
 def _factor(value: object, what: str) -> float:
-    if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+    if not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
         raise ValueError(f"{what} must be a finite number greater than 0, not {value!r}")
     return float(value)
 
