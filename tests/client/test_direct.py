@@ -391,6 +391,30 @@ def test_what_was_answered_is_taken_over_when_nothing_follows(
         until(lambda: looking.call("sessions")[0]["handed_out"] == 0)
 
 
+def test_the_broker_is_told_what_a_reader_took_over_while_a_lone_task_was_under_way(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyrotask.client.lone.MOMENT_S", PATIENCE_S)
+    with HandWorker(server.address) as worker:
+        with Session(server.address, "mine") as first:
+            for number in range(2):
+                first.submit("a", number)
+            assert first.flush(PATIENCE_S)
+            first.close()
+        for task in worker.take():
+            worker.answer(task, None)
+        with Session(server.address, "mine") as second, BulkProxy(server.address) as looking:
+            results = second.results(PATIENCE_S)
+            next(results)
+            wait_until_idle(second)
+            future = second.submit("a")
+            (task,) = worker.take(1)
+            next(results)
+            worker.answer(task, None)
+            future.result(PATIENCE_S)
+            until(lambda: looking.call("sessions", "mine")[0]["handed_out"] == 2)
+
+
 def test_a_broker_of_the_version_before_is_not_asked_what_it_does_not_know(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

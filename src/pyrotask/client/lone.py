@@ -50,8 +50,8 @@ class Lone:
         """Held by who sends, and by who looks at what became of it."""
         self._number: Number | None = None
         """For the next call: drawn ahead, so that Ctrl-C finds it drawn or not."""
-        self._is_begun = False
-        """The call may have been sent, or a part of it."""
+        self._begun: tuple[Any, ...] | None = None
+        """The arguments of the call that may have been sent, or a part of it."""
         self._is_sent = False
         self._sent_at = 0.0
         self._is_taken_over = False
@@ -75,9 +75,9 @@ class Lone:
                 self._state.wanted.ring()
                 return
             self._sent_at = time.monotonic()
-            self._is_begun = True
+            self._begun = self._call(future, number)
             try:
-                link.begin(_CALL, *self._call(future, number))
+                link.begin(_CALL, *self._begun)
             except Exception:  # noqa: BLE001 - whatever it is, the collector comes to it
                 self._state.wanted.ring()
             else:
@@ -125,15 +125,15 @@ class Lone:
                 return True
             self._is_taken_over = True
             has_come = has_come and self._is_sent
-            if self._is_begun and not has_come:
+            begun = self._begun
+            if begun is not None and not has_come:
                 link.close()
         if number is None:
             number = self._numbers.draw()
-        self._finish(link, future, number, has_come=has_come)
+        self._finish(link, begun or self._call(future, number), number, has_come=has_come)
         return True
 
-    def _finish(self, link: Link, future: TaskFuture, number: Number, *, has_come: bool) -> None:
-        call = self._call(future, number)
+    def _finish(self, link: Link, call: tuple[Any, ...], number: Number, *, has_come: bool) -> None:
         try:
             reply = link.end(_CALL, *call) if has_come else link.call(_CALL, *call)
         except UnknownSession:
@@ -155,7 +155,7 @@ class Lone:
         with self._line:
             self._numbers.done(number)
             self._number = None
-            self._is_begun = self._is_sent = False
+            self._begun, self._is_sent = None, False
 
     def _call(self, future: TaskFuture, number: Number) -> tuple[Any, ...]:
         taken_over, received = self._state.taken_over(with_read=False)
