@@ -490,6 +490,18 @@ class Interruption:
             raise KeyboardInterrupt
 
 
+def test_after_a_ctrl_c_anywhere_in_a_read_nobody_reads_any_more(state: State) -> None:
+    for point in count():
+        interruption = Interruption(point)
+        assert state.next_ask(tells=False, takes_lone=True) is None
+        with contextlib.suppress(KeyboardInterrupt, TimeoutError), interruption:
+            state.read(0)
+        assert state.next_ask(tells=False, takes_lone=True) is None, point
+        if not interruption.has_come:
+            break
+    assert point > 5
+
+
 NEVER_S = 10 * PATIENCE_S
 """Longer than any of these tests waits: so what is done, was not left to who looks by itself after this."""
 

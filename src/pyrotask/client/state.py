@@ -217,9 +217,9 @@ class State:
         with self._lock:
             self._ledger.taken_by_readers()
             self._readers += 1
-            self._is_drained = False
-            self._want()
             try:
+                self._is_drained = False
+                self._want()
                 while (delivery := self._ledger.read()) is None:
                     self._check()
                     if self._is_drained and not self._ledger.left:
