@@ -341,6 +341,24 @@ def test_what_a_reader_has_taken_over_never_comes_again(server: Server, by_hand:
         assert list(fourth.results(PATIENCE_S)) == []
 
 
+def test_an_answer_that_its_reader_did_not_get_to_see_for_a_ctrl_c_is_the_next(
+    server: Server, by_hand: HandWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_behind(server, 2)
+    for task in by_hand.take():
+        by_hand.answer(task, None)
+
+    def interrupted(_looking: object) -> None:
+        raise KeyboardInterrupt
+
+    with Session(server.address, "campaign") as second:
+        with monkeypatch.context() as patch:
+            patch.setattr(second, "_keys", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                next(second.results(PATIENCE_S))
+        assert [answer.task for answer in second.results(PATIENCE_S)] == [0, 1]
+
+
 def test_a_reader_waits_for_what_is_unfinished(server: Server, by_hand: HandWorker) -> None:
     with Session(server.address, "campaign") as first:
         first.submit("sqrt", 4.0)

@@ -152,6 +152,11 @@ class Ledger:
                 return delivery
         return None
 
+    def unread(self, delivery: Delivery) -> None:
+        """It was handed out in vain."""
+        if delivery.number in self._read:
+            self._read.remove(delivery.number)
+
     def taken_by_readers(self) -> None:
         """What was handed to readers is theirs for good."""
         for number in self._read:

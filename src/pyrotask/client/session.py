@@ -317,9 +317,14 @@ class Session:
         keys: dict[int, str | None] = {}
         with contextlib.closing(self._new_link(self._link.lineage)) as looking:
             while (delivery := self._state.read(timeout_s)) is not None:
-                if delivery.task not in keys:
-                    keys = self._keys(looking)
-                yield _answer(delivery, keys[delivery.task])
+                try:
+                    if delivery.task not in keys:
+                        keys = self._keys(looking)
+                    answer = _answer(delivery, keys[delivery.task])
+                except BaseException:  # Ctrl-C, say: nobody has seen it
+                    self._state.unread(delivery)
+                    raise
+                yield answer
 
     def wait(self, timeout_s: float | None = None, *, confirmed: bool = True) -> bool:
         """Block until all futures are done; False: they are not, within the timeout.

@@ -232,6 +232,11 @@ class State:
                 self._readers -= 1
             return delivery
 
+    def unread(self, delivery: Delivery) -> None:
+        """It did not get as far as to its reader: it is the next again."""
+        with self._lock:
+            self._ledger.unread(delivery)
+
     def left_tasks(self) -> list[int]:
         """The tasks of all answers that wait for a reader, or are with one."""
         with self._lock:
