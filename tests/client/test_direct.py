@@ -466,10 +466,13 @@ class Interruption:
     """A Ctrl-C at one of the points in our code where the interpreter looks for signals.
 
     Those are where a function of Python begins, and where one of C has returned.
+
+    ``threads_too``: likewise where a thread is started.
     """
 
-    def __init__(self, point: int) -> None:
+    def __init__(self, point: int, *, threads_too: bool = False) -> None:
         self._left = point
+        self._threads_too = threads_too
         self.has_come = False
 
     def __enter__(self) -> None:
@@ -481,7 +484,10 @@ class Interruption:
         gc.enable()
 
     def _look(self, frame: FrameType, event: str, _what: object) -> None:
-        if event not in {"call", "c_return"} or "pyrotask" not in frame.f_globals["__name__"]:
+        is_ours = "pyrotask" in frame.f_globals["__name__"]
+        if self._threads_too and frame.f_code is threading.Thread.start.__code__:
+            is_ours = True
+        if event not in {"call", "c_return"} or not is_ours:
             return
         self._left -= 1
         if self._left < 0:
@@ -532,6 +538,22 @@ def test_after_a_ctrl_c_anywhere_in_a_submit_the_task_is_seen_through_at_once_an
         assert session.wait(PATIENCE_S), point
         again = session.submit("note", 1_000 + point if is_keyed else point, key=key)
         again.result(PATIENCE_S)
+        if not interruption.has_come:
+            break
+    assert point > 10
+    assert set(noting.runs.values()) == {1}
+
+
+def test_after_a_ctrl_c_anywhere_in_the_first_submit_the_session_works_and_can_be_closed(
+    server: Server, noting: Noting
+) -> None:
+    for point in count():
+        with Session(server.address) as session:
+            interruption = Interruption(point, threads_too=True)
+            with contextlib.suppress(KeyboardInterrupt), interruption:
+                session.submit("note", 1_000 + point)
+            assert session.wait(PATIENCE_S), point
+            assert session.submit("note", point).result(PATIENCE_S) == point
         if not interruption.has_come:
             break
     assert point > 10

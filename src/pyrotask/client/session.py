@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -125,7 +125,10 @@ class Session:
         self._state.looking = self._looking
         self._pid = os.getpid()
         self._starting = threading.Lock()
+        self._jobs: dict[str, Callable[[], None]] | None = None
+        """What its threads are for, and none has begun; None: there is nothing to do yet."""
         self._threads: list[threading.Thread] = []
+        self._is_working = False
         self._labels: list[str] = []
         """What we have stored, and is to go with us."""
         self._closing = threading.Lock()
@@ -292,9 +295,8 @@ class Session:
         self._check_process()
         if not for_good:
             self._labels.append(label)
+        self._start()
         self._state.store(label, value)
-        if not self._threads:
-            self._start()
 
     # --- answers ------------------------------------------------------------------------------------
 
@@ -394,27 +396,33 @@ class Session:
     # --- inside -------------------------------------------------------------------------------------
 
     def _added(self, future: TaskFuture, value: Payload | None = None) -> TaskFuture:
-        added = self._state.add(future, value)
-        if not self._threads:
-            self._start()
-        return added
+        if not self._is_working:
+            self._start()  # first: so a Ctrl-C in it leaves nothing undone
+        return self._state.add(future, value)
 
     def _start(self) -> None:
+        """Have its threads work. If a Ctrl-C comes in between, the next call does the rest."""
         with self._starting:
-            if self._threads or self._is_closed:
+            if self._is_working or self._is_closed:
                 return
-            numbers = Numbers(self._session)
-            connected = self._collecting if isinstance(self._collecting, Link) else None
-            lone = Lone(self._state, connected, numbers)
-            if connected is not None:
-                self._state.send_directly = lone.send
-            jobs = (
-                ("pyrotask-sender", Sender(self._state, self._link, numbers, lone)),
-                ("pyrotask-collector", Collector(self._state, self._collecting, self._session, lone)),
-            )
-            self._threads = [threading.Thread(target=job.run, name=name, daemon=True) for name, job in jobs]
-            for thread in self._threads:
+            if self._jobs is None:
+                self._jobs = self._new_jobs()
+            for name in tuple(self._jobs):
+                thread = threading.Thread(target=_begin, args=(self._jobs, name), name=name, daemon=True)
+                self._threads.append(thread)
                 thread.start()
+            self._is_working = True
+
+    def _new_jobs(self) -> dict[str, Callable[[], None]]:
+        numbers = Numbers(self._session)
+        connected = self._collecting if isinstance(self._collecting, Link) else None
+        lone = Lone(self._state, connected, numbers)
+        if connected is not None:
+            self._state.send_directly = lone.send
+        return {
+            "pyrotask-sender": Sender(self._state, self._link, numbers, lone).run,
+            "pyrotask-collector": Collector(self._state, self._collecting, self._session, lone).run,
+        }
 
     def _leave(self, *, ends: bool, in_order: bool) -> None:
         if self.is_of_a_parent:
@@ -452,7 +460,8 @@ class Session:
 
     def _end_threads(self) -> None:
         self._collecting.stop()
-        others = [thread for thread in self._threads if thread is not threading.current_thread()]
+        started = [thread for thread in self._threads if thread.ident is not None]
+        others = [thread for thread in started if thread is not threading.current_thread()]
         for thread in others:
             thread.join(GOODBYE_S)
         if any(thread.is_alive() for thread in others):
@@ -494,6 +503,13 @@ class Session:
         tasks = self._state.left_tasks()
         listed = looking.call("tasks", {"tasks": tasks}, len(tasks))["tasks"]
         return dict.fromkeys(tasks) | {each["task"]: each["key"] for each in listed}
+
+
+def _begin(jobs: dict[str, Callable[[], None]], name: str) -> None:
+    """Do the job, unless another thread has begun it."""
+    job = jobs.pop(name, None)
+    if job is not None:
+        job()
 
 
 def _answer(delivery: Delivery, key: str | None) -> Answer:
