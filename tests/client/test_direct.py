@@ -6,13 +6,11 @@ import contextlib
 import gc
 import select
 import socket
-import sys
 import threading
 import weakref
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -33,6 +31,7 @@ from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.lean import LeanConnection
 from pyrotask.remote.server import Server
 from tests.cable import Cable
+from tests.client.interruption import Interruption
 from tests.client.serving import PATIENCE_S, HandWorker, ThreadWorker, serving
 from tests.waiting import until
 
@@ -462,40 +461,6 @@ def test_a_full_broker_delays_a_lone_submit(monkeypatch: pytest.MonkeyPatch) -> 
             assert future.result(PATIENCE_S) == task[1]
 
 
-class Interruption:
-    """A Ctrl-C at one of the points in our code where the interpreter looks for signals.
-
-    Those are where a function of Python begins, and where one of C has returned.
-
-    ``threads_too``: likewise where a thread is started.
-    """
-
-    def __init__(self, point: int, *, threads_too: bool = False) -> None:
-        self._left = point
-        self._threads_too = threads_too
-        self.has_come = False
-
-    def __enter__(self) -> None:
-        gc.disable()  # what earlier tests have left to it has finalizers, which are our code as well
-        sys.setprofile(self._look)
-
-    def __exit__(self, *_: object) -> None:
-        sys.setprofile(None)
-        gc.enable()
-
-    def _look(self, frame: FrameType, event: str, _what: object) -> None:
-        is_ours = "pyrotask" in frame.f_globals["__name__"]
-        if self._threads_too and frame.f_code is threading.Thread.start.__code__:
-            is_ours = True
-        if event not in {"call", "c_return"} or not is_ours:
-            return
-        self._left -= 1
-        if self._left < 0:
-            sys.setprofile(None)
-            self.has_come = True
-            raise KeyboardInterrupt
-
-
 def test_after_a_ctrl_c_anywhere_in_a_read_nobody_reads_any_more(state: State) -> None:
     for point in count():
         interruption = Interruption(point)
@@ -549,7 +514,7 @@ def test_after_a_ctrl_c_anywhere_in_the_first_submit_the_session_works_and_can_b
 ) -> None:
     for point in count():
         with Session(server.address) as session:
-            interruption = Interruption(point, threads_too=True)
+            interruption = Interruption(point, also=[threading.Thread.start])
             with contextlib.suppress(KeyboardInterrupt), interruption:
                 session.submit("note", 1_000 + point)
             assert session.wait(PATIENCE_S), point

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import pickle
+import sys
 import threading
 import tracemalloc
 from concurrent.futures import ALL_COMPLETED, Future, as_completed, wait
+from itertools import count
 
 import pytest
 
-from pyrotask.client.future import TaskFuture
+from pyrotask.client.future import TaskFuture, end_all, tell
+from tests.client.interruption import Interruption
 
 LONG_S = 60.0
 
@@ -60,3 +66,69 @@ def test_the_standard_librarys_waits_take_it_beside_others() -> None:
     settling.join(LONG_S)
     assert (done, pending) == (set(futures), set())
     assert {future.result() for future in as_completed(futures, LONG_S)} == {0, 1, 2}
+
+
+class Office:
+    """Notes who was cancelled."""
+
+    def __init__(self) -> None:
+        self.cancellations: list[TaskFuture] = []
+
+    def cancelled(self, future: TaskFuture) -> None:
+        self.cancellations.append(future)
+
+    def is_running(self, _task: int) -> bool:
+        return False
+
+
+def leaving(_future: object) -> None:
+    """A callback that wants to end the program."""
+    sys.exit(3)
+
+
+def test_who_is_cancelled_is_so_for_all_whatever_a_callback_raises() -> None:
+    office = Office()
+    future = TaskFuture("tag", owner=office)
+    future.add_done_callback(leaving)
+    with pytest.raises(SystemExit):
+        future.cancel()
+    assert wait([future], 0).done == {future}
+    assert office.cancellations == [future]
+
+
+def test_after_a_ctrl_c_anywhere_in_a_cancellation_its_answer_ends_it_for_all() -> None:
+    for point in count():
+        future = TaskFuture("tag", owner=Office())
+        interruption = Interruption(point, also=[Future.cancel])
+        with contextlib.suppress(KeyboardInterrupt), interruption:
+            future.cancel()
+        future.settle("value", None)
+        assert wait([future], 0).done == {future}, point
+        if not interruption.has_come:
+            break
+    assert point > 5
+
+
+def test_a_callback_does_not_end_the_thread_that_tells_it() -> None:
+    future = TaskFuture("tag")
+    future.add_done_callback(leaving)
+    tell(future, future.settle, "value", None)
+    assert future.result(0) == "value"
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+def test_all_are_ended_before_it_is_raised_what_a_callback_raises(cancel: bool) -> None:
+    futures = [TaskFuture("tag") for _ in range(3)]
+    for future in futures[:2]:
+        future.add_done_callback(leaving)
+    with pytest.raises(SystemExit):
+        end_all(futures, ValueError("over"), cancel=cancel)
+    assert wait(futures, 0).not_done == set()
+
+
+def test_it_is_no_more_to_be_copied_than_one_of_the_standard_library() -> None:
+    for future in (TaskFuture("tag"), Future[object]()):
+        with pytest.raises(TypeError, match="RLock"):
+            pickle.dumps(future)
+        with pytest.raises(TypeError, match="RLock"):
+            copy.deepcopy(future)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import threading
 from concurrent.futures import CancelledError, as_completed, wait
 from typing import Any, cast
@@ -302,6 +303,16 @@ def test_a_task_runs_when_its_inputs_have_values(session: Session, by_hand: Hand
 def test_an_input_that_was_not_taken_on_fails_what_needs_it(session: Session) -> None:
     source = session.submit("source", retries=-1)
     assert isinstance(session.submit("total", inputs=[source]).exception(PATIENCE_S), InputFailed)
+
+
+def test_a_callback_that_raises_system_exit_keeps_nobody_elses_answer_from_coming(
+    session: Session, by_hand: HandWorker
+) -> None:
+    futures = [session.submit("a", number) for number in range(5)]
+    futures[0].add_done_callback(lambda _: sys.exit(3))
+    tasks = [task for _ in futures for task in by_hand.take(1)]
+    by_hand.hand_in(*[[task[0], task[2], "value", task[3]] for task in tasks])
+    assert [future.result(PATIENCE_S) for future in futures] == [(number,) for number in range(5)]
 
 
 # --- what is left of an earlier life --------------------------------------------------------------------

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from types import TracebackType
 from typing import Any, Protocol
+
+log = logging.getLogger("pyrotask.client")
 
 _CANCELLED = "CANCELLED"
 """`concurrent.futures`' name of the state from `cancel` on until the waiters have been told."""
@@ -62,17 +66,10 @@ class TaskFuture(Future[Any]):
         Returns at once; whoever runs it is told soon. Nobody else gets an answer from it either,
         not even with its key.
         """
-        if not super().cancel():
-            return False
-        with self._condition:
-            is_first = self._state == _CANCELLED
-            self.is_cancelled = True
-            if is_first:
-                self.set_running_or_notify_cancel()  # `wait` and `as_completed` see it now
-        owner, self._owner = self._owner, None
-        if is_first and owner is not None:
-            owner.cancelled(self)
-        return True
+        try:
+            return super().cancel()
+        finally:  # also if a callback raises SystemExit, say
+            self._see_cancellation_through()
 
     def running(self) -> bool:
         """Whether a worker has the task, to run it now or next.
@@ -87,7 +84,7 @@ class TaskFuture(Future[Any]):
         return owner.is_running(task) and not self.done()
 
     def settle(self, value: Any, error: BaseException | None) -> None:
-        """Give it its answer. Nothing happens if it was cancelled."""
+        """Give it its answer. Nothing happens if it was cancelled. Its callbacks run: see `tell`."""
         self._owner = None
         try:
             if error is None:
@@ -95,7 +92,18 @@ class TaskFuture(Future[Any]):
             else:
                 self.set_exception(error)
         except InvalidStateError:
-            pass
+            self._see_cancellation_through()  # a Ctrl-C may have come in between
+
+    def _see_cancellation_through(self) -> None:
+        with self._condition:
+            is_first = self._state == _CANCELLED
+            if is_first:
+                self.is_cancelled = True
+                self.set_running_or_notify_cancel()  # `wait` and `as_completed` see it now
+        if is_first:
+            owner, self._owner = self._owner, None
+            if owner is not None:
+                owner.cancelled(self)
 
 
 class _LateCondition:
@@ -135,11 +143,31 @@ class _LateCondition:
             self._made.notify_all()
 
 
-def end(future: Future[object], error: BaseException, *, cancel: bool) -> None:
-    """Cancel it, or give it a copy of the error."""
+def tell(future: TaskFuture, how: Callable[..., object], *args: object) -> None:
+    """Settle or cancel it in a thread of the session, which goes on whatever a callback raises."""
+    try:
+        how(*args)
+    except BaseException:  # of a callback: others wait for their answers, too
+        log.critical("a callback of %r has raised", future, exc_info=True)
+
+
+def end_all(futures: Sequence[TaskFuture], error: BaseException, *, cancel: bool) -> None:
+    """Cancel them, or give each a copy of the error. What callbacks raise is raised when all are ended."""
+    raised: BaseException | None = None
+    for future in futures:
+        try:
+            _end(future, error, cancel=cancel)
+        except BaseException as problem:  # noqa: BLE001 - it may be Ctrl-C, too: then it is not ended yet
+            raised = problem
+            _end(future, error, cancel=cancel)
+    if raised is not None:
+        raise raised
+
+
+def _end(future: TaskFuture, error: BaseException, *, cancel: bool) -> None:
     if cancel:
         future.cancel()
-    elif isinstance(future, TaskFuture):
+    else:
         future.settle(None, copy_of(error))
 
 

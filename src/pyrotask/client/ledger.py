@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from pyrotask.client.future import TaskFuture
+from pyrotask.client.future import TaskFuture, tell
 from pyrotask.client.outcomes import WITHDRAWN, Outcome, decoded
 
 MOST_LEFT_TASKS = 1_000
@@ -179,9 +179,9 @@ class Ledger:
 def settle(future: TaskFuture, delivery: Delivery) -> None:
     """Give the future its answer. Not under the lock: its callbacks run."""
     if delivery.outcome == WITHDRAWN:
-        future.cancel()
+        tell(future, future.cancel)
     else:
-        future.settle(*decoded(delivery.outcome, delivery.tag, delivery.task))
+        tell(future, future.settle, *decoded(delivery.outcome, delivery.tag, delivery.task))
 
 
 def deliveries_of(reply: dict[str, Any]) -> list[Delivery]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pyrotask.client.future import tell
 from pyrotask.client.ledger import settle
 from pyrotask.client.link import Stopped
 from pyrotask.client.outcomes import WITHDRAWN
@@ -207,7 +208,7 @@ class Sender:
         for start in range(0, len(futures), CANCELS_AT_ONCE):
             which = {"tasks": _numbers(futures[start : start + CANCELS_AT_ONCE]), "states": NOT_BEGUN}
             for task in self._intervene("cancel", which, WITHDRAWN[2]):
-                by_task[task].cancel()
+                tell(by_task[task], by_task[task].cancel)
 
     def _intervene(self, method: str, which: dict[str, Any], *more: object) -> list[int]:
         def page(after: int | None, number: Number) -> Any:

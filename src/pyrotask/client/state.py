@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pyrotask.client.bell import Bell
-from pyrotask.client.future import TaskFuture, copy_of, end
+from pyrotask.client.future import TaskFuture, copy_of, end_all, tell
 from pyrotask.client.ledger import Delivery, Ledger, Settled
 from pyrotask.client.work import Ask, Keyed, Work, same, waits_for_numbers
 from pyrotask.config import MIB, Settings
@@ -304,7 +304,7 @@ class State:
         """The broker has not taken it on."""
         with self._lock:
             self._drop_key(future)
-        future.settle(None, error)
+        tell(future, future.settle, None, error)
         self._settled(1)
 
     def given_up(self) -> None:
@@ -454,11 +454,12 @@ class State:
             self.wanted.ring()
             self._room.notify_all()
         waiting = [future for future in futures if not future.done()]
-        for future in waiting:
-            end(future, error, cancel=cancel)
-        with self._lock:
-            self._unsettled = 0
-            self._changed.notify_all()
+        try:
+            end_all(waiting, error, cancel=cancel)
+        finally:
+            with self._lock:
+                self._unsettled = 0
+                self._changed.notify_all()
         return len(waiting)
 
     # --- inside, under the lock -------------------------------------------------------------------------
