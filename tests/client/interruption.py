@@ -17,10 +17,17 @@ class Interruption:
     Args:
         point: at which one, counted from 0.
         also: functions of others whose points count, too.
+        meanwhile: what others do at that moment.
     """
 
-    def __init__(self, point: int, also: Iterable[Callable[..., Any]] = ()) -> None:
+    def __init__(
+        self,
+        point: int,
+        also: Iterable[Callable[..., Any]] = (),
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
         self._left = point
+        self._meanwhile = meanwhile
         self._also = {function.__code__ for function in also if isinstance(function, FunctionType)}
         self.has_come = False
 
@@ -40,4 +47,5 @@ class Interruption:
         if self._left < 0:
             sys.setprofile(None)
             self.has_come = True
+            self._meanwhile()
             raise KeyboardInterrupt

@@ -9,7 +9,9 @@ import socket
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future as StdFuture
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
@@ -470,6 +472,49 @@ def test_after_a_ctrl_c_anywhere_in_a_read_nobody_reads_any_more(state: State) -
         assert state.next_ask(tells=False, takes_lone=True) is None, point
         if not interruption.has_come:
             break
+    assert point > 5
+
+
+class Rival:
+    """Another thread, that takes a lock if it is free, and expects to have it until it gives it back."""
+
+    def __init__(self, pool: ThreadPoolExecutor, state: State) -> None:
+        self._pool = pool
+        self._lock = state._lock
+        self._has_looked, self._is_over = threading.Event(), threading.Event()
+        self._having: list[StdFuture[None]] = []
+
+    def come(self) -> None:
+        self._having.append(self._pool.submit(self._have_it))
+        self._has_looked.wait(PATIENCE_S)
+
+    def go(self) -> None:
+        self._is_over.set()
+        for having in self._having:
+            having.result(PATIENCE_S)
+
+    def _have_it(self) -> None:
+        is_mine = self._lock.acquire(blocking=False)
+        self._has_looked.set()
+        if is_mine:
+            self._is_over.wait(0.1)  # no longer, since the other may need it before it can go on
+            self._lock.release()
+
+
+def test_a_ctrl_c_anywhere_in_a_wait_takes_the_lock_away_from_nobody(state: State) -> None:
+    condition = threading.Condition
+    waits: list[Callable[..., Any]] = [condition.wait_for, condition.wait]
+    waits += [getattr(condition, name) for name in ("_release_save", "_acquire_restore")]
+    state.add(TaskFuture("sqrt"))
+    with ThreadPoolExecutor(1) as pool:
+        for point in count():
+            rival = Rival(pool, state)
+            interruption = Interruption(point, waits, rival.come)
+            with contextlib.suppress(KeyboardInterrupt, RuntimeError), interruption:
+                state.wait_until_quiet(0)
+            rival.go()
+            if not interruption.has_come:
+                break
     assert point > 5
 
 

@@ -41,7 +41,7 @@ class State:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # which only its owner can release, also when Ctrl-C ends his wait
         self.bell = Bell()
         """The sender waits here for something to send."""
         self.send_directly: Callable[[TaskFuture], None] | None = None
