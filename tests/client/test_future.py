@@ -48,6 +48,20 @@ def test_a_ctrl_c_while_it_is_asked_for_something_leaves_it_to_who_has_its_answe
             break
 
 
+def test_a_ctrl_c_anywhere_in_a_wait_is_one_and_who_waits_again_is_told() -> None:
+    for point in count():
+        future = TaskFuture("tag")
+        interruption = Interruption(point, also=[Future.result, threading.Condition.wait])
+        with contextlib.suppress(KeyboardInterrupt, TimeoutError), interruption:
+            future.result(0)
+        waiting = waiting_for(future)
+        future.settle("value", None)
+        waiting.join(LONG_S)
+        if not interruption.has_come:
+            break
+    assert point > 5
+
+
 def test_all_who_wait_are_told() -> None:
     future = TaskFuture("tag")
     seen: list[object] = []

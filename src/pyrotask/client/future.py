@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 from _thread import RLock
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, Protocol
+
+from pyrotask.client.waiting import Condition
 
 log = logging.getLogger("pyrotask.client")
 
@@ -120,11 +121,11 @@ class _LateCondition(RLock):  # type: ignore[misc] # nobody says so, but it may 
     __slots__ = ("_made",)
 
     def __init__(self) -> None:
-        self._made: threading.Condition | None = None
+        self._made: Condition | None = None
 
     def wait(self, timeout: float | None = None) -> bool:
         if self._made is None:
-            self._made = threading.Condition(self)
+            self._made = Condition(self)
         return self._made.wait(timeout)
 
     def notify_all(self) -> None:

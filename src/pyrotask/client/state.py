@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pyrotask.client.bell import Bell
 from pyrotask.client.future import TaskFuture, copy_of, end_all, tell
 from pyrotask.client.ledger import Delivery, Ledger, Settled
+from pyrotask.client.waiting import Condition
 from pyrotask.client.work import Ask, Keyed, Work, same, waits_for_numbers
 from pyrotask.config import MIB, Settings
 from pyrotask.core.model import Payload
@@ -46,11 +47,11 @@ class State:
         """The sender waits here for something to send."""
         self.send_directly: Callable[[TaskFuture], None] | None = None
         """Sends a lone one in the thread that submits it. None: that cannot be."""
-        self._room = threading.Condition(self._lock)
+        self._room = Condition(self._lock)
         """Those who submit wait here while too much is unsent."""
         self.wanted = Bell()
         """The collector waits here until somebody wants an answer."""
-        self._changed = threading.Condition(self._lock)
+        self._changed = Condition(self._lock)
         """Who waits for the end of something: see `wait_until_sent`, `wait_until_quiet`, `read`."""
         self._ledger = Ledger()
         self._unsent: deque[TaskFuture] = deque()
