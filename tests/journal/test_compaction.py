@@ -123,6 +123,33 @@ def test_a_helper_that_fails_again_waits_longer_and_says_no_more(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
+KILLED_HELPER = """
+import os, sys
+from pathlib import Path
+folder, position = Path(sys.argv[1]), int(sys.argv[2])
+folder.joinpath(f"{position:020d}.unfinished").write_bytes(bytes(1000))
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="nobody is killed that way here")
+def test_a_helper_that_was_killed_leaves_nothing_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "killed_helper.py").write_text(KILLED_HELPER)
+    monkeypatch.setattr("pyrotask.journal.compaction.HELPER", "killed_helper")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    folder = Folder(tmp_path / "journal")
+    folder.path.mkdir()
+    ended = threading.Event()
+    compaction = Compaction(folder, ended.set)
+    compaction.start(7)
+    assert ended.wait(WAIT_S)
+    compaction.stop()
+
+    assert list(folder.path.iterdir()) == []
+
+
 def test_the_size_is_known_without_asking_the_disk(tmp_path: Path) -> None:
     journal = open_journal(tmp_path / "journal").journal
     fill(journal, 0, 100)

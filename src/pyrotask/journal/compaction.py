@@ -9,6 +9,7 @@ once, until it succeeds.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -98,6 +99,9 @@ class Compaction:
             self._make_image(position)
             self._failures = 0
         except Exception as error:  # noqa: BLE001 - the journal is whole without an image, only longer
+            # Whatever ended it: on a full disk, commits wait for the room that its file takes.
+            with contextlib.suppress(OSError):
+                self._folder.remove_unfinished()
             if not self._is_stopping:
                 self._failures += 1
                 tell = log.error if self._failures == 1 else log.info
