@@ -293,9 +293,52 @@ def test_a_failed_sync_stops_the_broker(what: str, tmp_path: Path) -> None:
     with contextlib.suppress(BrokerBroken):  # with the weaker policy, it is told only afterwards
         manager.addTaskRequest("a", (bytes(10_000),))
 
-    assert "cannot be written any more: OSError(22" in str(told.get(timeout=60))
+    assert "cannot be written any more: SyncFailed(22" in str(told.get(timeout=60))
     with pytest.raises(BrokerBroken, match="The broker has stopped; look after the disk"):
         manager.numberOfTasks()
     manager.close()
     with TaskManager(settings, journal=tmp_path / "journal") as again:
         assert again.numberOfTasks()[0] == {"a": 1}
+
+
+NETWORK_DISK = """
+import errno, os
+real = os.fdatasync
+
+def sync(descriptor):
+    path = os.readlink(f"/proc/self/fd/{descriptor}")
+    if path.endswith(sys.argv[4]):
+        os.fdatasync = real  # as the system does it: it tells it once
+        written = os.fstat(descriptor).st_size
+        os.pwrite(descriptor, bytes(written), 0)  # and forgets what it could not write
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    real(descriptor)
+
+journal = open_journal(folder / "journal", policy, interval_s=1000.0, due_bytes=int(sys.argv[5])).journal
+os.fdatasync = sync
+durable = 0
+try:
+    while not told.event.is_set():
+        journal.wait(journal.append(stored(durable, 10_000)))
+        durable += 1
+except BrokerBroken:
+    pass
+assert told.event.wait(WAIT_S)
+journal.close()
+assert "No space left" in str(journal._waiters.broken)
+if policy is Policy.ALWAYS:
+    assert {label: value.read() for label, value in reopened().data.items()} == {}
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells which files are open")
+@pytest.mark.parametrize(
+    ("policy", "values", "file", "due_bytes"),
+    [("always", "large", ".blocks", 1 << 30), ("interval", "small", ".log", 1)],
+)
+def test_a_sync_that_fails_for_want_of_room_is_not_tried_again(
+    policy: str, values: str, file: str, due_bytes: int, tmp_path: Path
+) -> None:
+    """As on a network file system, or a thin volume: what is full there is not told before the sync."""
+    script = STORY + NETWORK_DISK
+    run([sys.executable, "-c", script, str(tmp_path), policy, values, file, str(due_bytes)])

@@ -1,8 +1,8 @@
 """The few things that journals ask of a disk, with what each system has for them.
 
 What is here either is done when it returns, or raises `OSError`. After a failed sync nobody
-knows what is on the disk, and asking again does not help: the caller must stop. `is_full`
-tells the one error after which it may go on.
+knows what is on the disk, and asking again does not help: the caller must stop, also if it failed
+for want of room (`SyncFailed`). `is_full` tells the one error after which it may go on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ _SYNCED_WRITES = getattr(os, "O_DSYNC", 0) if sys.platform == "linux" else 0
 _FULL_SYNC = 51 if sys.platform == "darwin" else None
 _BINARY = getattr(os, "O_BINARY", 0)
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+class SyncFailed(OSError):
+    """A sync failed. The system may forget what it could not write, and the next sync says nothing of it."""
 
 
 class WritableFile:
@@ -70,13 +74,20 @@ def read_at(path: Path, offset: int, nbytes: int) -> bytes:
 
 
 def sync_descriptor(descriptor: int) -> None:
-    """Wait until the disk has all that was written to the file."""
-    if _FULL_SYNC is not None:
-        import fcntl  # noqa: PLC0415 - not everywhere
+    """Wait until the disk has all that was written to the file.
 
-        fcntl.fcntl(descriptor, _FULL_SYNC)
-    else:
-        getattr(os, "fdatasync", os.fsync)(descriptor)
+    Raises:
+        SyncFailed: it will never say so.
+    """
+    try:
+        if _FULL_SYNC is not None:
+            import fcntl  # noqa: PLC0415 - not everywhere
+
+            fcntl.fcntl(descriptor, _FULL_SYNC)
+        else:
+            getattr(os, "fdatasync", os.fsync)(descriptor)
+    except OSError as error:
+        raise SyncFailed(*error.args) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -86,6 +97,8 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise SyncFailed(*error.args) from error
     finally:
         os.close(descriptor)
 
@@ -96,5 +109,5 @@ def free_bytes(folder: Path) -> int:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether there was just no room."""
-    return error.errno in _FULL
+    """Whether there was just no room for a write: all that was written before is as it was."""
+    return error.errno in _FULL and not isinstance(error, SyncFailed)

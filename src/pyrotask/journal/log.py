@@ -88,9 +88,8 @@ class Log:
             sync_folder(self._folder.path)
         except OSError as error:
             file.close()
-            if is_full(error):
-                path.unlink(missing_ok=True)
-            raise
+            path.unlink(missing_ok=True)
+            raise OSError(*error.args) from error  # also a failed sync: nobody relies on this file yet
         self.size = self._laid_out = HEAD_BYTES
         return file
 
