@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pyrotask.core.model import PLAIN, Payload
 from pyrotask.journal import FileJournal, open_journal
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.recovery import fold
+from pyrotask.journal.repair import compact
 from pyrotask.journal.spares import LARGEST_BYTES, SMALLEST_BYTES, SPARE_BYTES, Spares
 
 WAIT_S = 60.0
@@ -40,6 +42,17 @@ def test_without_a_spare_there_is_no_file_yet(tmp_path: Path) -> None:
 def test_files_of_no_use_are_deleted(nbytes: int, tmp_path: Path) -> None:
     Spares().take_on([file_of(tmp_path / "odd", nbytes), tmp_path / "not there"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_somebodys_copy_as_well_is_not_written_over(tmp_path: Path) -> None:
+    spares = Spares()
+    for name in ("before", "after"):
+        file_of(tmp_path / name, SMALLEST_BYTES)
+    (tmp_path / "copy before").hardlink_to(tmp_path / "before")
+    spares.take_on([tmp_path / "before", tmp_path / "after"])
+    (tmp_path / "copy after").hardlink_to(tmp_path / "after")
+    spares.become(tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy after", "copy before"]
 
 
 def test_no_more_of_the_disk_is_spent_than_may_be(tmp_path: Path) -> None:
@@ -109,6 +122,24 @@ def test_a_journal_leaves_no_spare_behind(tmp_path: Path) -> None:
     journal = opened(tmp_path / "journal")
     journal.close()
     assert letters(tmp_path / "journal") == [b"2"]
+
+
+def test_what_was_kept_of_a_damaged_journal_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = open_journal(path).journal
+    store(journal, b"2")
+    journal.close()
+    Folder(path).mark.unlink()
+    kept = compact(path, accept_loss=True).kept
+    assert kept is not None
+    again = open_journal(path, reserve_bytes=0, file_bytes=SMALLEST_BYTES)
+    again.state.data.clear()  # as its broker does when that is needed no more
+    gc.collect()
+    for letter in (b"3", b"4", b"5"):
+        store(again.journal, letter)
+        done(again.journal)
+    again.journal.close()
+    assert letters(kept) == [b"2"]
 
 
 def test_a_disk_without_room_has_no_spares(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pyrotask.journal.blocks import BlockFiles
 from pyrotask.journal.compaction import remove_covered
-from pyrotask.journal.disk import sync_folder
+from pyrotask.journal.disk import WritableFile, sync_folder
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.lock import FolderLock
 from pyrotask.journal.losses import give_up_lost_values
@@ -69,11 +69,16 @@ def compact(path: Path, *, accept_loss: bool = False) -> Compacted:
 
 
 def _share(file: Path, other: Path) -> None:
-    """Have a file that is never changed in two places."""
+    """Have a file in two places. It is not changed while it has two names: see `spares`."""
     try:
         os.link(file, other)
     except OSError:  # not everywhere
         shutil.copyfile(file, other)
+        copy = WritableFile(other, synced=False)
+        try:
+            copy.sync()
+        finally:
+            copy.close()
 
 
 def _write(folder: Folder, folded: Folded, lineage: str) -> None:

@@ -4,6 +4,9 @@ To write over a file that has its place on the disk is much less work for the sy
 a new one, and than to delete the old one: nothing is laid out anew, so a sync waits for the values only,
 and the memory that the system has for it is there. What stood in the file before is told from what
 belongs there by the digests, wherever that could be in question.
+
+A file that has a second name is not written over: it is somebody's copy as well, such as a backup of hard
+links, or what `repair` has kept of a damaged journal.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ class Spares:
     def take_on(self, paths: list[Path]) -> None:
         """Keep these files, or delete them."""
         for path in paths:
-            nbytes = path.stat().st_size if path.exists() else 0
+            nbytes = _usable_bytes(path)
             if SMALLEST_BYTES <= nbytes <= LARGEST_BYTES and self._bytes + nbytes <= SPARE_BYTES:
                 self._spares.append(path)
                 self._bytes += nbytes
@@ -42,7 +45,10 @@ class Spares:
         if self._spares:
             spare = self._spares.pop()  # of the last one most is in memory
             self._bytes -= spare.stat().st_size
-            spare.rename(path)
+            if _usable_bytes(spare):  # still
+                spare.rename(path)
+            else:
+                spare.unlink()
 
     def drop(self) -> None:
         """Delete them all. Idempotent."""
@@ -50,3 +56,12 @@ class Spares:
             path.unlink(missing_ok=True)
         self._spares.clear()
         self._bytes = 0
+
+
+def _usable_bytes(path: Path) -> int:
+    """How much of it can be written over; 0: nothing."""
+    try:
+        told = path.stat()
+    except FileNotFoundError:
+        return 0
+    return told.st_size if told.st_nlink == 1 else 0
