@@ -142,6 +142,15 @@ def test_what_was_kept_of_a_damaged_journal_is_not_written_over(tmp_path: Path) 
     assert letters(kept) == [b"2"]
 
 
+def test_without_a_mark_what_came_after_a_value_that_is_gone_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    opened(path).close()
+    Folder(path).mark.unlink()
+    compacted = compact(path, accept_loss=True)
+    assert compacted.lost_values == 0
+    assert compacted.folded.state.data["x"].read() == (b"2" * SMALLEST_BYTES,)
+
+
 def test_a_disk_without_room_has_no_spares(tmp_path: Path) -> None:
     journal = opened(tmp_path / "journal", reserve_bytes=1 << 60)
     done(journal)  # behind the look at the room that came after

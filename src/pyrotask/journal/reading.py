@@ -51,7 +51,7 @@ class LogReader:
         after: the position behind which it begins.
         home_of: finds the files of blocks.
         proven: up to that position, all is known to be on disk. Behind it, a commit whose blocks
-            cannot be read was never completed.
+            cannot be read was never completed. None: that is nothing to judge by.
 
     Attributes:
         position: of the last event read so far.

@@ -232,8 +232,9 @@ def _prove(reader: LogReader, mark: Mark | None) -> None:
         raise reader.damage(f"everything up to event {mark.position} was acknowledged")
 
 
-def _proven(mark: Mark | None) -> int:
-    return 0 if mark is None else mark.position
+def _proven(mark: Mark | None) -> int | None:
+    # Without a mark, a value that cannot be read may as well be one that nobody needed any more.
+    return None if mark is None else mark.position
 
 
 def _lineage(folder: Folder, mark: Mark | None) -> str:
