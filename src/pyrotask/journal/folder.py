@@ -13,6 +13,7 @@ What the newest image covers is deleted, log by log.
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,14 +94,23 @@ class Folder:
             path.unlink(missing_ok=True)
 
     def size(self) -> int:
-        """The bytes of all files together."""
-        return sum(path.stat().st_size for path in self.path.iterdir() if path.is_file())
+        """The bytes of all files together. Others may delete and rename some meanwhile."""
+        return sum(map(_bytes_of, self.path.iterdir()))
 
     def bytes_to_read(self) -> int:
         """About how many bytes a reading of the journal takes; 0 if there is none."""
         parts = [*self.images()[-1:], *self.logs()]
-        return sum(part.path.stat().st_size for part in parts)
+        return sum(_bytes_of(part.path) for part in parts)
 
     def _parts(self, suffix: str) -> list[Part]:
         paths = [path for path in self.path.glob(f"*{suffix}") if path.stem.isdecimal()]
         return sorted(Part(int(path.stem), path) for path in paths)
+
+
+def _bytes_of(path: Path) -> int:
+    """The size of a file; of what is none (any more), 0."""
+    try:
+        told = path.stat()
+    except FileNotFoundError:
+        return 0
+    return told.st_size if stat.S_ISREG(told.st_mode) else 0
