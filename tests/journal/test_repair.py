@@ -59,6 +59,13 @@ def test_where_there_is_no_journal_nothing_is_made(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
+def test_where_there_is_no_journal_a_file_called_lock_is_somebodys_own(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("of a user")
+    with pytest.raises(NoJournal):
+        compact(tmp_path)
+    assert (tmp_path / "lock").read_text() == "of a user"
+
+
 def test_a_damaged_journal_is_compacted_only_when_the_loss_is_accepted(journal: Path) -> None:
     cut_last_bytes(journal)
     with pytest.raises(JournalDamaged):

@@ -15,8 +15,8 @@ from pyrotask.journal.folder import Folder
 from pyrotask.journal.lock import FolderLock
 from pyrotask.journal.losses import give_up_lost_values
 from pyrotask.journal.mark import MarkFile
-from pyrotask.journal.problems import JournalError, NoJournal
-from pyrotask.journal.recovery import Folded, fold
+from pyrotask.journal.problems import JournalError
+from pyrotask.journal.recovery import Folded, fold, require
 from pyrotask.journal.snapshot import write_image
 
 
@@ -45,8 +45,7 @@ def compact(path: Path, *, accept_loss: bool = False) -> Compacted:
         JournalError: the place where the damaged files would be kept is taken.
     """
     folder = Folder(path.absolute())
-    if not folder.path.is_dir():
-        raise NoJournal(f"there is no journal at {path}")
+    require(folder)  # first: no file of somebody's is a lock because of its name
     lock = FolderLock(folder.lock)
     try:
         before = folder.size()
