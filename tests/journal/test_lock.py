@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -64,6 +65,20 @@ def test_a_journal_that_could_not_be_opened_is_not_held(tmp_path: Path) -> None:
         open_journal(path)
     (path / "mark").write_bytes(mark)
     open_journal(path).journal.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells which files are open")
+def test_where_there_are_no_locks_it_says_for_which_file_and_keeps_none_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OSError, match="No locks available: '.*journal/lock'"):
+        open_journal(tmp_path / "journal")
+    lock = tmp_path / "journal" / "lock"
+    assert lock not in [link.resolve() for link in Path("/proc/self/fd").iterdir()]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

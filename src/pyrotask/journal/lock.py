@@ -7,6 +7,7 @@ What the file says is for the message to the second broker only.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -39,10 +40,12 @@ class FolderLock:
                 f"the journal {path.parent} is in use by {holder}. One broker writes to a journal: end that "
                 "process (Ctrl-C or SIGTERM), or give this one a journal of its own"
             ) from error
-        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
-        os.ftruncate(self._fd, 0)
-        os.lseek(self._fd, 0, os.SEEK_SET)
-        os.write(self._fd, text)
+        except OSError as error:  # as where a network file system has no locks
+            os.close(self._fd)
+            error.filename = str(path)
+            raise
+        with contextlib.suppress(OSError):  # on a full disk, it is a lock all the same
+            _tell_holder(self._fd)
 
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=functools.partial(_close, weakref.ref(self)))
@@ -57,6 +60,13 @@ class FolderLock:
 def _close(lock: weakref.ref[FolderLock]) -> None:
     if (held := lock()) is not None:
         held.close()
+
+
+def _tell_holder(descriptor: int) -> None:
+    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, text)
 
 
 def _holder(descriptor: int) -> str:
