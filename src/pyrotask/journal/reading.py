@@ -68,7 +68,8 @@ class LogReader:
     ) -> None:
         self._folder = folder
         self._lineage = lineage
-        self._decoder = Decoder(home_of=home_of or BlockFiles(folder))
+        self._home_of: HomeOf = home_of or BlockFiles(folder)
+        self._decoder = Decoder(home_of=self._home_of)
         self._proven = proven
         self.position = after
         self.end: Place | None = None
@@ -115,7 +116,7 @@ class LogReader:
         if self._proven is None or frame.last <= self._proven:
             return True
         try:
-            for block in blocks_in(frame.body, BlockFiles(self._folder)):
+            for block in blocks_in(frame.body, self._home_of):
                 block.read()
         except JournalDamaged:
             return False
