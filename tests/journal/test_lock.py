@@ -7,10 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from pyrotask.core import events as e
 from pyrotask.journal import JournalHeld, open_journal
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.recovery import fold
@@ -43,6 +45,25 @@ def test_a_killed_broker_holds_nothing(tmp_path: Path) -> None:
         with pytest.raises(JournalHeld, match=f"process {broker.pid} "):
             open_journal(path)
         broker.kill()
+    open_journal(path).journal.close()
+
+
+def test_a_journal_that_its_own_thread_closes_is_held_until_all_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = open_journal(path).journal
+    (thread,) = [one for one in threading.enumerate() if one.name == "pyrotask-journal"]
+    second: list[object] = []
+
+    def close_and_try() -> None:
+        journal.close()
+        try:
+            second.append(open_journal(path))
+        except JournalHeld as error:
+            second.append(error)
+
+    journal.on_durable(journal.append([e.DataStored(())]), close_and_try)
+    thread.join()
+    assert [type(one) for one in second] == [JournalHeld]
     open_journal(path).journal.close()
 
 

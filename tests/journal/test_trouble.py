@@ -342,3 +342,44 @@ def test_a_sync_that_fails_for_want_of_room_is_not_tried_again(
     """As on a network file system, or a thin volume: what is full there is not told before the sync."""
     script = STORY + NETWORK_DISK
     run([sys.executable, "-c", script, str(tmp_path), policy, values, file, str(due_bytes)])
+
+
+CLOSE = """
+import errno, os
+journal = open_journal(folder / "journal", policy).journal
+journal.wait(journal.append(stored(0, 10)))
+truncate, close = os.truncate, os.close
+
+def fail(*_):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+def close_and_fail(descriptor):
+    path = os.readlink(f"/proc/self/fd/{descriptor}")
+    close(descriptor)
+    if path.endswith(sys.argv[4]):
+        fail()
+
+broken = []
+os.truncate = fail
+os.close = close_and_fail
+late = threading.Event()
+journal._waiters.park(journal.newest + 2, lambda: None, late.set)
+journal.append(stored(1, 10_000))
+journal.close()
+os.truncate, os.close = truncate, close
+assert late.is_set()
+try:
+    journal.append(stored(2, 10))
+except BrokerBroken as error:
+    assert "cannot be written any more" in str(error)
+else:
+    raise AssertionError("it takes events on that nobody writes")
+assert list(reopened().data) == ["0", "1"]
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells which files are open")
+@pytest.mark.parametrize("file", ["no file", ".blocks", ".log"])
+def test_a_disk_that_fails_at_the_very_end_leaves_nobody_waiting(file: str, tmp_path: Path) -> None:
+    """As a network file system does, which tells late."""
+    run([sys.executable, "-c", STORY + CLOSE, str(tmp_path), "interval", "large", file])

@@ -205,8 +205,8 @@ class BlockWriter:
     def close(self) -> None:
         """Let go. Nothing is synced."""
         if self._open is not None:
-            self._open[1].close()
-            self._open = None
+            file, self._open = self._open[1], None
+            file.close()
 
     def _gather(self, block: Block) -> bytes:
         """Have it written with others. Returns its digest."""

@@ -56,8 +56,10 @@ class WritableFile:
         os.truncate(self._fd, size)
 
     def close(self) -> None:
-        """Let go. Nothing is synced."""
-        os.close(self._fd)
+        """Let go. Nothing is synced. Idempotent, also after an error: another file may have its number."""
+        descriptor, self._fd = self._fd, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def read_at(path: Path, offset: int, nbytes: int) -> bytes:

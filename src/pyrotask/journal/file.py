@@ -141,7 +141,7 @@ class FileJournal:
         self._waiters = waiters
         self._newest = waiters.durable
         # Also when nobody calls it: a journal that nobody can reach any more must let go.
-        self._close = weakref.finalize(self, _close, flusher, lock)
+        self._close = weakref.finalize(self, flusher.close, lock.close)
 
     @property
     def lineage(self) -> str:
@@ -213,11 +213,6 @@ class FileJournal:
     def close(self) -> None:
         """Make everything durable, and let go. Idempotent; blocks for the disk."""
         self._close()
-
-
-def _close(flusher: Flusher, lock: FolderLock) -> None:
-    flusher.close()
-    lock.close()
 
 
 def _taken(paths: deque[Path]) -> list[Path]:

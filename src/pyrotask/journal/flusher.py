@@ -7,6 +7,7 @@ many callers, and nobody waits for the disk who holds the broker's lock, or serv
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -86,6 +87,7 @@ class Flusher:
         self.size = folder.size()
         self._sync_at = float("inf")
         self._closing = threading.Event()
+        self._at_end: Callable[[], None] | None = None
         self._thread = threading.Thread(target=self._run, name="pyrotask-journal", daemon=True)
 
     # --- for callers --------------------------------------------------------------------
@@ -117,12 +119,20 @@ class Flusher:
         """
         self._arrived.put(errand)
 
-    def close(self) -> None:
-        """Write all that arrived, and end. Blocks until it is on disk. Idempotent."""
+    def close(self, then: Callable[[], None]) -> None:
+        """Write all that arrived, end, and call ``then``. Blocks until that is done.
+
+        The journal's own thread may be what lets go of it: there this returns at once, and that thread calls
+        ``then`` as its last act.
+        """
+        is_here = threading.current_thread() is self._thread
+        if is_here:
+            self._at_end = then
         self._closing.set()
         self._wake()
-        if threading.current_thread() is not self._thread:  # it may be what lets go of the journal
+        if not is_here:
             self._thread.join()
+            then()
 
     def _wake(self) -> None:
         self._arrived.put(None)
@@ -140,11 +150,15 @@ class Flusher:
             self._log.close()
             self._break(None)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may rely on this journal
-            self._blocks.close()
-            self._log.abandon()
-            self._break(error)
+            self._break(error)  # first: a disk that fails may fail again, and somebody may be waiting
             self._compaction.stop()
-        self._mark.close()
+            for let_go in (self._blocks.close, self._log.abandon):
+                with contextlib.suppress(OSError):
+                    let_go()
+        with contextlib.suppress(OSError):
+            self._mark.close()
+        if self._at_end is not None:
+            self._at_end()
 
     def _turn(self) -> None:
         events = self._take()
