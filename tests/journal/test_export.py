@@ -6,8 +6,11 @@ import base64
 import json
 from pathlib import Path
 
+import pytest
+
 from pyrotask.core import events as e
 from pyrotask.core.model import Cause, Payload, TaskNumber
+from pyrotask.journal import JournalDamaged
 from pyrotask.journal.export import export, line_of
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.repair import compact
@@ -63,3 +66,28 @@ def test_users_values_can_be_left_out() -> None:
     stored = e.DataStored((("x", Payload("plain", (b"secret",))),))
 
     assert line_of(1, stored, payloads=False)["items"] == [["x", {"format": "plain", "bytes": 6}]]
+
+
+def test_a_journal_that_is_compacted_meanwhile_is_told_to_its_end(tmp_path: Path) -> None:
+    path, half = tmp_path / "journal", len(COMMANDS) // 2
+    write(path, COMMANDS[:half])
+    compact(path)
+    write(path, COMMANDS[half:])
+    lines = export(Folder(path))
+    first = next(lines)
+    compact(path)  # as the helper of its broker does, with the same image
+    rest = list(lines)
+
+    position = len([event for command in COMMANDS[:half] for event in command])
+    assert first["image"] == position
+    assert [line["image"] for line in rest if line.get("record") == "state"] == [len(EVENTS)]
+    assert list(export(Folder(path))) == rest[-sum(line["image"] == len(EVENTS) for line in rest) :]
+
+
+def test_what_is_damaged_is_damaged_and_told_only_once(tmp_path: Path) -> None:
+    write(tmp_path / "journal", COMMANDS)
+    compact(tmp_path / "journal")
+    (image,) = Folder(tmp_path / "journal").images()
+    image.path.write_bytes(image.path.read_bytes()[:-1])
+    with pytest.raises(JournalDamaged):
+        list(export(Folder(tmp_path / "journal")))

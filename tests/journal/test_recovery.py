@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from pyrotask.core import events as e
 from pyrotask.core.machine import Machine
+from pyrotask.core.model import PLAIN, Payload
 from pyrotask.errors import BrokerBroken
 from pyrotask.journal import JournalError, NoJournal, Policy, open_journal
 from pyrotask.journal.folder import Folder
-from pyrotask.journal.recovery import fold
+from pyrotask.journal.recovery import fold, fold_in_use, prove_blocks
+from pyrotask.journal.repair import compact
+from pyrotask.journal.watching import watched
 from tests.journal.lives import append_one_by_one, life, state_after, write
 
 
@@ -153,3 +156,32 @@ def test_commands_are_there_whole_or_not_at_all(
     ends = [sum(map(len, commands[:number])) for number in range(len(commands) + 1)]
 
     assert position in ends
+
+
+def test_a_journal_that_is_compacted_while_it_is_read_is_not_damaged(tmp_path: Path) -> None:
+    path, commands = tmp_path / "journal", life(6)
+    write(path, commands[:20])
+    compact(path)
+    write(path, commands[20:40])
+    is_to_do = [True]
+
+    def go_on(_read: int) -> None:
+        if is_to_do and is_to_do.pop():  # the image is read, its logs are not
+            write(path, commands[40:])
+            compact(path)
+
+    with watched(go_on):
+        folded = fold_in_use(Folder(path))
+    assert folded.state.image() == state_after(commands).image()
+
+
+def test_a_large_value_that_goes_before_it_is_proved_is_not_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    value = Payload(PLAIN, (bytes(5000),)).in_blocks()
+    write(path, [[e.DataStored((("x", value),))]])
+    folded = fold(Folder(path))
+    write(path, [[e.DataDeleted("x")]])
+    compact(path)
+
+    assert Folder(path).blocks() == []
+    prove_blocks(Folder(path), folded)

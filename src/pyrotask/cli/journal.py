@@ -13,7 +13,6 @@ from pyrotask.cli.output import Output
 from pyrotask.cli.progress import reading
 
 if TYPE_CHECKING:
-    from pyrotask.journal.folder import Folder
     from pyrotask.journal.recovery import Folded
 
 HELP = "check, export or compact a broker's journal"
@@ -63,27 +62,15 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 def _check(args: argparse.Namespace, output: Output) -> int:
     from pyrotask.journal.folder import Folder
-    from pyrotask.journal.problems import JournalDamaged
+    from pyrotask.journal.recovery import fold_in_use, prove_blocks
 
     folder = Folder(args.journal)
     with reading(output, args.journal):
-        try:
-            folded = _proven(folder)
-        except JournalDamaged:
-            # A broker that is at work may have deleted what nobody needs, while it was read. What
-            # is damaged is so a second time, too.
-            folded = _proven(folder)
+        folded = fold_in_use(folder)
+        prove_blocks(folder, folded)
     output.document({"whole": True, **_facts(folded), "bytes": folder.size()})
     output.say(f"{args.journal} is whole. {_sentence(folded)}")
     return 0
-
-
-def _proven(folder: Folder) -> Folded:
-    from pyrotask.journal.recovery import fold, prove_blocks
-
-    folded = fold(folder)
-    prove_blocks(folder, folded)
-    return folded
 
 
 def _export(args: argparse.Namespace, output: Output) -> int:

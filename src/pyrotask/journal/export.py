@@ -2,7 +2,8 @@
 
 Events have ``position``, ``event`` and their fields. What an image says has ``image``, its
 position, and ``record``, then the fields of that. Bytes stand in base64; a large value that nobody
-needed any more is gone.
+needed any more is gone. If a broker compacts the journal meanwhile, its new image comes in the place of the
+events that went.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from pyrotask.core.events import Event
 from pyrotask.core.model import Payload
+from pyrotask.core.state import DurableState
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.image import FIELDS, records_of
 from pyrotask.journal.problems import JournalDamaged
@@ -32,18 +34,33 @@ def export(folder: Folder, *, payloads: bool = True) -> Iterator[Line]:
     Raises:
         JournalDamaged: at the place where it shows; what came before was readable.
     """
-    position = 0
-    images = folder.images()
-    if images:
-        position = images[-1].position
-        state = fold(folder, up_to=position).state
-        for record in records_of(state):
-            name, fields = FIELDS[record[0]]
-            values = _values(fields, record[1:], payloads=payloads)
-            yield {"image": position, "record": name, **values}
-    for commit in commits(folder, position):
-        for number, event in enumerate(commit.events, commit.first):
-            yield line_of(number, event, payloads=payloads)
+    told = tried = 0
+    while True:
+        newest = _newest_image(folder)
+        try:
+            if newest > told:
+                tried = newest
+                state = fold(folder, up_to=newest).state
+                yield from _lines_of_image(newest, state, payloads=payloads)
+                told = newest
+            for commit in commits(folder, told):
+                for told, event in enumerate(commit.events, commit.first):
+                    yield line_of(told, event, payloads=payloads)
+            return
+        except (JournalDamaged, FileNotFoundError):
+            if _newest_image(folder) <= max(told, tried):
+                raise
+
+
+def _newest_image(folder: Folder) -> int:
+    """Its position; 0: there is none."""
+    return max((image.position for image in folder.images()), default=0)
+
+
+def _lines_of_image(position: int, state: DurableState, *, payloads: bool) -> Iterator[Line]:
+    for record in records_of(state):
+        name, fields = FIELDS[record[0]]
+        yield {"image": position, "record": name, **_values(fields, record[1:], payloads=payloads)}
 
 
 def line_of(position: int, event: Event, *, payloads: bool = True) -> Line:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pyrotask.core import events as e
+from pyrotask.core.blocks import Block
 from pyrotask.core.model import Nanoseconds
 from pyrotask.core.state import DurableState
 from pyrotask.errors import BrokerBroken
@@ -27,6 +28,9 @@ from pyrotask.journal.mark import Mark, read_mark
 from pyrotask.journal.problems import JournalDamaged, NoJournal, what_to_do
 from pyrotask.journal.reading import Commit, LogReader, Place
 from pyrotask.journal.snapshot import read_image
+
+_TRIES = 5
+"""How often a journal is read that its broker changes faster than that."""
 
 _TIMED = frozenset(cls for cls in NUMBERS if "at" in cls._fields)
 
@@ -92,21 +96,52 @@ def require(folder: Folder) -> None:
         )
 
 
+def fold_in_use(folder: Folder) -> Folded:
+    """Read a journal that a broker may be writing: what it deletes meanwhile is no damage.
+
+    Raises as `fold` does.
+    """
+    for _ in range(_TRIES):
+        mark = read_mark(folder.mark)
+        try:
+            return fold(folder)
+        except (JournalDamaged, FileNotFoundError):
+            if read_mark(folder.mark) == mark:
+                raise
+    return fold(folder)
+
+
 def prove_blocks(folder: Folder, folded: Folded) -> None:
     """Read all large values of a journal. Reads the disk, for as long as that takes.
+
+    A broker may be writing it meanwhile: what cannot be read is damaged if it is needed afterwards, too.
 
     Raises:
         JournalDamaged: one of them is not what was written.
     """
+    lost = {_place_of(block) for block in blocks_of(folded.state) if not _can_be_read(block)}
+    if not lost:
+        return
+    folded = fold_in_use(folder)
     for block in blocks_of(folded.state):
-        try:
-            block.read()
-        except JournalDamaged as error:
+        if _place_of(block) in lost:
             raise JournalDamaged(
                 f"the journal {folder.path} is damaged: it can be read up to event {folded.position}, but "
                 f"{file_of(block).describe(block)} is not what was written. {what_to_do(folder.path)}",
                 folded.position,
-            ) from error
+            )
+
+
+def _place_of(block: Block) -> tuple[int, int]:
+    return file_of(block).number, block.offset  # of no other block, ever
+
+
+def _can_be_read(block: Block) -> bool:
+    try:
+        block.read()
+    except JournalDamaged:
+        return False
+    return True
 
 
 def commits(folder: Folder, after: int = 0) -> Iterator[Commit]:
