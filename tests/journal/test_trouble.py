@@ -19,6 +19,7 @@ import pytest
 from pyrotask import TaskManager
 from pyrotask.config import Settings
 from pyrotask.errors import BrokerBroken
+from pyrotask.journal import open_journal
 
 STORY = """
 import logging, resource, sys, threading
@@ -383,3 +384,18 @@ assert list(reopened().data) == ["0", "1"]
 def test_a_disk_that_fails_at_the_very_end_leaves_nobody_waiting(file: str, tmp_path: Path) -> None:
     """As a network file system does, which tells late."""
     run([sys.executable, "-c", STORY + CLOSE, str(tmp_path), "interval", "large", file])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells which files are open")
+def test_a_journal_in_new_folders_has_all_their_names_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[Path] = set()
+
+    def fsync(descriptor: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr("os.fsync", fsync)
+    path = tmp_path / "new" / "and new" / "journal"
+    open_journal(path).journal.close()
+    assert synced >= {tmp_path, tmp_path / "new", tmp_path / "new" / "and new", path}

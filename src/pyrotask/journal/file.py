@@ -226,8 +226,10 @@ def _stop(damage: JournalDamaged) -> None:
 def _make_folder(folder: Folder) -> None:
     path = folder.path
     if not path.is_dir():
+        missing = [path, *(parent for parent in path.parents if not parent.exists())]
         path.mkdir(mode=0o700, parents=True)
-        sync_folder(path.parent)
+        for made in missing:
+            sync_folder(made.parent)
     elif not folder.is_journal() and (others := sorted({p.name for p in path.iterdir()} - {LOCK, MARK})):
         raise JournalError(
             f"{path} is no journal, and has other things in it ({others[0]!r}, ...): a journal is a folder "
