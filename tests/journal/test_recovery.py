@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,21 @@ def test_a_large_value_that_goes_before_it_is_proved_is_not_damaged(tmp_path: Pa
 
     assert Folder(path).blocks() == []
     prove_blocks(Folder(path), folded)
+
+
+def test_a_large_value_that_many_have_is_proved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal"
+    value = Payload(PLAIN, (bytes(100_000),)).in_blocks()
+    journal = open_journal(path).journal
+    journal.wait(journal.append([e.DataStored(tuple((str(number), value) for number in range(50)))]))
+    journal.close()
+    read, really_read = [0], os.read
+
+    def count(descriptor: int, nbytes: int) -> bytes:
+        data = really_read(descriptor, nbytes)
+        read[0] += len(data)
+        return data
+
+    monkeypatch.setattr("os.read", count)
+    prove_blocks(Folder(path), fold(Folder(path)))
+    assert 100_000 <= read[0] < 200_000

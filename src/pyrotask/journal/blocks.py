@@ -40,6 +40,10 @@ PIECE_BYTES = 1 << 20
 """Small blocks are joined to writes of about this length, and large ones are written in such pieces."""
 
 
+Place = tuple[int, int, int]
+"""Where a block is: see `place_of`."""
+
+
 class BlockFile:
     """A file of blocks. It stays for as long as this object: see `BlockFiles`. Thread-safe."""
 
@@ -268,6 +272,17 @@ def blocks_of(state: DurableState) -> Iterator[Block]:
         yield from _blocks_in(value)
 
 
+def place_of(block: Block) -> Place:
+    """The number of a block's file, where in it, and how much: those of no other bytes, ever."""
+    return file_of(block).number, block.offset, block.nbytes
+
+
+def unreadable(state: DurableState) -> set[Place]:
+    """The places of a state's blocks that cannot be read. Reads them all, and those that many have once."""
+    blocks = {place_of(block): block for block in blocks_of(state)}
+    return {place for place, block in blocks.items() if not _can_be_read(block)}
+
+
 def first_too_short(state: DurableState) -> Path | None:
     """The first file that is missing, or too short for a state's blocks; None: there is none such.
 
@@ -278,6 +293,14 @@ def first_too_short(state: DurableState) -> Path | None:
         path = file_of(block).path
         ends[path] = max(ends.get(path, 0), block.offset + block.nbytes)
     return next((path for path, end in ends.items() if not path.exists() or path.stat().st_size < end), None)
+
+
+def _can_be_read(block: Block) -> bool:
+    try:
+        block.read()
+    except JournalDamaged:
+        return False
+    return True
 
 
 def _blocks_in(value: Payload) -> list[Block]:

@@ -11,7 +11,7 @@ from pyrotask.core.machine import Machine
 from pyrotask.core.model import FINISHED, Cause, Ended, Nanoseconds, Payload, State, Task
 from pyrotask.core.records import result_of
 from pyrotask.core.state import DurableState
-from pyrotask.journal.problems import JournalDamaged
+from pyrotask.journal.blocks import Place, place_of, unreadable
 
 _WHY = "was damaged on the disk of the broker's journal"
 
@@ -22,9 +22,10 @@ def give_up_lost_values(state: DurableState, lineage: str, now: Nanoseconds) -> 
     Returns:
         How many were lost. If there are any, the state is that of a run that has begun.
     """
-    lost_tasks = [task for task in state.tasks.values() if _is_lost(task.payload)]
-    lost_results = [task for task in state.tasks.values() if _is_lost(*result_of(task))]
-    lost_data = [label for label, value in state.data.items() if _is_lost(value)]
+    lost = unreadable(state)
+    lost_tasks = [task for task in state.tasks.values() if _needs(lost, task.payload)]
+    lost_results = [task for task in state.tasks.values() if _needs(lost, *result_of(task))]
+    lost_data = [label for label, value in state.data.items() if _needs(lost, value)]
     if lost_tasks or lost_results or lost_data:
         machine = Machine(state=state)
         machine.start(now, lineage)
@@ -53,12 +54,7 @@ def _give_up_result(machine: Machine, now: Nanoseconds, task: Task) -> None:
         task.detail = Ended(Cause.LOST, f"its result {_WHY}", None, now)
 
 
-def _is_lost(*values: Payload) -> bool:
-    for value in values:
-        for buffer in value.buffers:
-            if isinstance(buffer, Block):
-                try:
-                    buffer.read()
-                except JournalDamaged:
-                    return True
-    return False
+def _needs(lost: set[Place], *values: Payload) -> bool:
+    return any(
+        isinstance(buffer, Block) and place_of(buffer) in lost for value in values for buffer in value.buffers
+    )

@@ -16,11 +16,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pyrotask.core import events as e
-from pyrotask.core.blocks import Block
 from pyrotask.core.model import Nanoseconds
 from pyrotask.core.state import DurableState
 from pyrotask.errors import BrokerBroken
-from pyrotask.journal.blocks import BlockFiles, blocks_of, file_of, first_too_short
+from pyrotask.journal.blocks import BlockFiles, blocks_of, file_of, first_too_short, place_of, unreadable
 from pyrotask.journal.codec import NUMBERS
 from pyrotask.journal.folder import Folder, Part
 from pyrotask.journal.frames import HEAD_BYTES, read_head
@@ -119,29 +118,17 @@ def prove_blocks(folder: Folder, folded: Folded) -> None:
     Raises:
         JournalDamaged: one of them is not what was written.
     """
-    lost = {_place_of(block) for block in blocks_of(folded.state) if not _can_be_read(block)}
+    lost = unreadable(folded.state)
     if not lost:
         return
     folded = fold_in_use(folder)
     for block in blocks_of(folded.state):
-        if _place_of(block) in lost:
+        if place_of(block) in lost:
             raise JournalDamaged(
                 f"the journal {folder.path} is damaged: it can be read up to event {folded.position}, but "
                 f"{file_of(block).describe(block)} is not what was written. {what_to_do(folder.path)}",
                 folded.position,
             )
-
-
-def _place_of(block: Block) -> tuple[int, int]:
-    return file_of(block).number, block.offset  # of no other block, ever
-
-
-def _can_be_read(block: Block) -> bool:
-    try:
-        block.read()
-    except JournalDamaged:
-        return False
-    return True
 
 
 def commits(folder: Folder, after: int = 0) -> Iterator[Commit]:
