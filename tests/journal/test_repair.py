@@ -102,6 +102,24 @@ def test_after_an_accepted_loss_the_damaged_files_are_kept(journal: Path) -> Non
     assert (kept / log.name).read_bytes() == damaged
 
 
+def test_a_repaired_journal_is_where_the_damaged_one_was_and_not_where_a_link_is(
+    journal: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "home" / "link"
+    link.parent.mkdir()
+    try:
+        link.symlink_to(journal)
+    except OSError:
+        pytest.skip("this system does not let us make links")
+    cut_last_bytes(journal)
+    kept = compact(link, accept_loss=True).kept
+
+    assert kept == journal.resolve().with_name("journal.damaged")
+    assert list(link.parent.iterdir()) == [link]
+    assert link.is_symlink()
+    assert Folder(link).images()
+
+
 def test_damaged_files_that_were_kept_before_are_not_overwritten(journal: Path) -> None:
     for _ in range(2):
         (journal / "mark").unlink()

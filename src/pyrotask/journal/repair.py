@@ -44,7 +44,7 @@ def compact(path: Path, *, accept_loss: bool = False) -> Compacted:
         NoJournal, JournalDamaged, JournalTooNew: see `fold`; nothing was changed.
         JournalError: the place where the damaged files would be kept is taken.
     """
-    folder = Folder(path.absolute())
+    folder = Folder(path.resolve())  # a link stays where it is, and what is repaired on its own disk
     require(folder)  # first: no file of somebody's is a lock because of its name
     lock = FolderLock(folder.lock)
     try:
