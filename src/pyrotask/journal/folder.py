@@ -90,8 +90,8 @@ class Folder:
 
     def remove_unfinished(self) -> None:
         """Delete what a helper left that was killed."""
-        for path in self.path.glob(f"*{_UNFINISHED}"):
-            path.unlink(missing_ok=True)
+        for part in self._parts(_UNFINISHED):
+            part.path.unlink(missing_ok=True)
 
     def size(self) -> int:
         """The bytes of all files together. Others may delete and rename some meanwhile."""
@@ -103,8 +103,9 @@ class Folder:
         return sum(_bytes_of(part.path) for part in parts)
 
     def _parts(self, suffix: str) -> list[Part]:
-        paths = [path for path in self.path.glob(f"*{suffix}") if path.stem.isdecimal()]
-        return sorted(Part(int(path.stem), path) for path in paths)
+        paths = self.path.glob(f"*{suffix}")
+        ours = [path for path in paths if len(path.stem) == _DIGITS and path.stem.isdecimal()]
+        return sorted(Part(int(path.stem), path) for path in ours)
 
 
 def _bytes_of(path: Path) -> int:
