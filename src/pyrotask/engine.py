@@ -18,6 +18,7 @@ import contextlib
 import logging
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, cast
@@ -73,7 +74,7 @@ class Engine:
         self._on_broken: list[Callable[[BrokerBroken], None]] = []
         self._is_told = False
         self.execute(lambda m, now: m.start(now, self.lineage))
-        journal.on_broken(self._break_with)
+        journal.on_broken(_weakly(self._break_with))
 
     def execute(self, command: Command) -> Done:
         """Run a command. Never raises; blocks for as long as others hold the lock.
@@ -252,6 +253,17 @@ class _RoomyMachine(Machine):
         """How much memory the answers take that are there."""
         blocks = 0 if self._journal.keeps_blocks else self.state.result_block_bytes
         return self.state.result_bytes + blocks
+
+
+def _weakly(call: Callable[[BrokerBroken], None]) -> Callable[[BrokerBroken], None]:
+    """Call that for as long as its object is there: who is told must not keep it."""
+    reference = weakref.WeakMethod(call)
+
+    def call_if_there(broken: BrokerBroken) -> None:
+        if (method := reference()) is not None:
+            method(broken)
+
+    return call_if_there
 
 
 def undoing(reply: Any) -> list[Command]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
 import subprocess
@@ -12,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from pyrotask import TaskManager
 from pyrotask.core import events as e
 from pyrotask.journal import JournalHeld, open_journal
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.recovery import fold
 from tests.journal.lives import life, write
+
+WAIT_S = 60.0
 
 HOLD = """
 import sys, time
@@ -65,6 +69,38 @@ def test_a_journal_that_its_own_thread_closes_is_held_until_all_is_written(tmp_p
     thread.join()
     assert [type(one) for one in second] == [JournalHeld]
     open_journal(path).journal.close()
+
+
+def test_a_manager_that_nobody_can_reach_any_more_lets_go_of_its_journal(tmp_path: Path) -> None:
+    manager = TaskManager(journal=tmp_path / "journal")
+    manager.addTaskRequest("a", ())
+    (thread,) = [one for one in threading.enumerate() if one.name == "pyrotask-journal"]
+    del manager
+    gc.collect()
+    thread.join(WAIT_S)
+    with TaskManager(journal=tmp_path / "journal") as again:
+        assert again.numberOfTasks()[0] == {"a": 1}
+
+
+def test_what_was_appended_last_is_written_when_the_interpreter_ends(tmp_path: Path) -> None:
+    script = """
+import sys
+from pyrotask.core import events as e
+from pyrotask.core.model import Payload
+from pyrotask.journal import open_journal
+
+def kept_by_a_cycle():
+    journal = open_journal(sys.argv[1]).journal
+    itself = [journal]
+    itself.append(itself)
+    return journal
+
+for number in range(100):
+    journal = journal if number else kept_by_a_cycle()
+    journal.append([e.DataStored(((str(number), Payload("plain", (b"",))),))])
+"""
+    subprocess.run([sys.executable, "-c", script, tmp_path / "journal"], check=True, timeout=WAIT_S)
+    assert len(fold(Folder(tmp_path / "journal")).state.data) == 100
 
 
 def test_a_journal_in_use_can_be_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,9 @@ def test_a_running_journal_can_be_read(tmp_path: Path) -> None:
 def test_a_journal_that_nobody_holds_any_more_is_closed(tmp_path: Path) -> None:
     journal = open_journal(tmp_path / "journal").journal
     journal.append([e.Terminated(1)])
-    del journal
+    (thread,) = [one for one in threading.enumerate() if one.name == "pyrotask-journal"]
+    del journal  # which waits for nothing
+    thread.join()
     again = open_journal(tmp_path / "journal")
     again.journal.close()
 

@@ -140,8 +140,11 @@ class FileJournal:
         self._flusher = flusher
         self._waiters = waiters
         self._newest = waiters.durable
-        # Also when nobody calls it: a journal that nobody can reach any more must let go.
-        self._close = weakref.finalize(self, flusher.close, lock.close)
+        # Also when nobody calls it: a journal that nobody can reach any more must let go. That may turn out
+        # in the middle of anything, so nobody waits for it then; but the interpreter's end does.
+        self._let_go = weakref.finalize(self, flusher.let_go, lock.close)
+        self._let_go.atexit = False
+        weakref.finalize(flusher, _close_at_exit, weakref.ref(flusher))
 
     @property
     def lineage(self) -> str:
@@ -212,7 +215,13 @@ class FileJournal:
 
     def close(self) -> None:
         """Make everything durable, and let go. Idempotent; blocks for the disk."""
-        self._close()
+        self._let_go()
+        self._flusher.close()
+
+
+def _close_at_exit(flusher: weakref.ref[Flusher]) -> None:
+    if (writing := flusher()) is not None:
+        writing.close()
 
 
 def _taken(paths: deque[Path]) -> list[Path]:

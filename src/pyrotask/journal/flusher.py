@@ -12,6 +12,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from pyrotask.core.events import Event
@@ -87,7 +88,8 @@ class Flusher:
         self.size = folder.size()
         self._sync_at = float("inf")
         self._closing = threading.Event()
-        self._at_end: Callable[[], None] | None = None
+        self._at_end: deque[Callable[[], None]] = deque()
+        self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="pyrotask-journal", daemon=True)
 
     # --- for callers --------------------------------------------------------------------
@@ -119,20 +121,23 @@ class Flusher:
         """
         self._arrived.put(errand)
 
-    def close(self, then: Callable[[], None]) -> None:
-        """Write all that arrived, end, and call ``then``. Blocks until that is done.
+    def let_go(self, then: Callable[[], None]) -> None:
+        """Have all written that arrived, and then ``then`` called. Does not block.
 
-        The journal's own thread may be what lets go of it: there this returns at once, and that thread calls
-        ``then`` as its last act.
+        That is called by the journal's thread, as its last act; here, if that has ended.
         """
-        is_here = threading.current_thread() is self._thread
-        if is_here:
-            self._at_end = then
+        self._at_end.append(then)
         self._closing.set()
         self._wake()
-        if not is_here:
+        if self._has_ended:
+            self._call_at_end()
+
+    def close(self) -> None:
+        """Wait until all is written that arrived, and the thread has ended, unless this is that thread."""
+        self._closing.set()
+        self._wake()
+        if threading.current_thread() is not self._thread:
             self._thread.join()
-            then()
 
     def _wake(self) -> None:
         self._arrived.put(None)
@@ -157,8 +162,13 @@ class Flusher:
                     let_go()
         with contextlib.suppress(OSError):
             self._mark.close()
-        if self._at_end is not None:
-            self._at_end()
+        self._has_ended = True
+        self._call_at_end()
+
+    def _call_at_end(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._at_end.popleft()()  # a single step: it is called here, or there
 
     def _turn(self) -> None:
         events = self._take()
