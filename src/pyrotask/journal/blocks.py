@@ -40,7 +40,7 @@ PIECE_BYTES = 1 << 20
 """Small blocks are joined to writes of about this length, and large ones are written in such pieces."""
 
 
-Place = tuple[int, int, int]
+Place = tuple[int, int, bytes]
 """Where a block is: see `place_of`."""
 
 
@@ -273,8 +273,8 @@ def blocks_of(state: DurableState) -> Iterator[Block]:
 
 
 def place_of(block: Block) -> Place:
-    """The number of a block's file, where in it, and how much: those of no other bytes, ever."""
-    return file_of(block).number, block.offset, block.nbytes
+    """The number of a block's file, where in it, and the digest: nothing else is ever there."""
+    return file_of(block).number, block.offset, block.digest
 
 
 def unreadable(state: DurableState) -> set[Place]:
