@@ -44,6 +44,15 @@ def test_files_of_no_use_are_deleted(nbytes: int, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_cannot_be_deleted_or_renamed_now_is_no_reason_to_stop(tmp_path: Path) -> None:
+    spares = Spares()
+    (tmp_path / "stays").mkdir()  # stands for what the system does not let us delete
+    spares.take_on([tmp_path / "stays", file_of(tmp_path / "file", SMALLEST_BYTES)])
+    spares.become(tmp_path / "not there" / "new")
+    spares.drop()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "stays"]
+
+
 def test_a_file_that_is_somebodys_copy_as_well_is_not_written_over(tmp_path: Path) -> None:
     spares = Spares()
     for name in ("before", "after"):

@@ -11,6 +11,7 @@ links, or what `repair` has kept of a damaged journal.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 SPARE_BYTES = 128 << 20
@@ -24,7 +25,11 @@ LARGEST_BYTES = 64 << 20
 
 
 class Spares:
-    """See the module's text. Of the flusher's thread; after a crash, they are files that nobody needs."""
+    """See the module's text. Of the flusher's thread; after a crash, they are files that nobody needs.
+
+    One that cannot be deleted or renamed now (on Windows, while somebody reads it) stays until the journal is
+    opened anew: it is no reason to stop.
+    """
 
     def __init__(self) -> None:
         self._spares: list[Path] = []
@@ -38,24 +43,30 @@ class Spares:
                 self._spares.append(path)
                 self._bytes += nbytes
             else:
-                path.unlink(missing_ok=True)
+                _delete(path)
 
     def become(self, path: Path) -> None:
         """Let one of them be that file, which is not there yet; if there is any."""
         if self._spares:
             spare = self._spares.pop()  # of the last one most is in memory
             self._bytes -= spare.stat().st_size
-            if _usable_bytes(spare):  # still
+            if not _usable_bytes(spare):  # any more
+                _delete(spare)
+                return
+            with contextlib.suppress(OSError):
                 spare.rename(path)
-            else:
-                spare.unlink()
 
     def drop(self) -> None:
         """Delete them all. Idempotent."""
         for path in self._spares:
-            path.unlink(missing_ok=True)
+            _delete(path)
         self._spares.clear()
         self._bytes = 0
+
+
+def _delete(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _usable_bytes(path: Path) -> int:
