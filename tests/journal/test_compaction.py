@@ -14,7 +14,7 @@ import pytest
 from pyrotask.core import events as e
 from pyrotask.core.model import DEFAULT_OPTIONS, PLAIN, PUBLIC, Payload, TaskNumber
 from pyrotask.journal import FileJournal, open_journal
-from pyrotask.journal.compaction import HELPER, Compaction
+from pyrotask.journal.compaction import HELPER, MOST_LOGS, OVERDUE, Compaction, is_overdue
 from pyrotask.journal.folder import Folder
 from pyrotask.journal.recovery import fold
 
@@ -121,6 +121,30 @@ def test_a_helper_that_fails_again_waits_longer_and_says_no_more(
 
     assert due_at == [10, 20, 40]
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_brokers_of_short_lives_do_not_make_a_journal_longer_and_longer(tmp_path: Path) -> None:
+    folder, tasks, sizes = Folder(tmp_path / "journal"), 0, []
+    for _ in range(30):
+        journal = open_journal(folder.path, due_bytes=5_000).journal
+        journal.append([event for number in range(20) for event in whole_life(tasks + number)])
+        tasks += 20
+        journal.close()  # no helper has the time to make an image
+        sizes.append(folder.size())
+    folded = fold(folder)
+
+    assert max(sizes) < (OVERDUE + 4) * 5_000 + 8192
+    assert folded.position == 5 * tasks
+    assert folded.state.next_task == tasks
+
+
+def test_runs_that_did_next_to_nothing_leave_no_thousands_of_files(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    for number in range(MOST_LOGS):
+        folder.log_from(number + 1).touch()
+    assert not is_overdue(folder)
+    folder.log_from(MOST_LOGS + 1).touch()
+    assert is_overdue(folder)
 
 
 KILLED_HELPER = """

@@ -5,6 +5,9 @@ megabytes at least. So a journal is at most some times as large as what it has t
 each event is folded once, plus the image once for as many bytes again. After a failure, the logs
 have to grow by as much again, twice as much after the second one, and so on; a warning is given
 once, until it succeeds.
+
+A helper ends with its broker. So that brokers who live shorter than a helper needs leave no longer and longer
+journal behind, one that is long overdue is compacted when it is opened (`is_overdue`).
 """
 
 from __future__ import annotations
@@ -29,6 +32,12 @@ DUE_BYTES = 8 << 20
 
 
 HELPER = "pyrotask.journal.helper"
+
+OVERDUE = 8
+"""So many times what is due, it is done at the next opening: that has just read as much."""
+
+MOST_LOGS = 500
+"""The same for the logs, of which each run leaves one."""
 
 MOST_DOUBLINGS = 6
 """After more failures, the pauses grow no longer: the journal's folder would, too."""
@@ -139,6 +148,14 @@ def _environment() -> dict[str, str]:
     root = str(Path(pyrotask.__file__).parent.parent)
     others = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": root + (os.pathsep + others if others else "")}
+
+
+def is_overdue(folder: Folder, due_bytes: int = DUE_BYTES) -> bool:
+    """Whether helpers had time enough, and none has made an image."""
+    log_bytes = [part.path.stat().st_size for part in folder.logs()]
+    image_bytes = [part.path.stat().st_size for part in folder.images()]
+    due_bytes = max([due_bytes, *image_bytes])
+    return len(log_bytes) > MOST_LOGS or sum(log_bytes) > OVERDUE * due_bytes
 
 
 def remove_covered(folder: Folder) -> None:

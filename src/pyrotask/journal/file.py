@@ -25,7 +25,7 @@ from pyrotask.core.model import Nanoseconds
 from pyrotask.core.state import DurableState
 from pyrotask.errors import BrokerBroken
 from pyrotask.journal.blocks import FILE_BYTES, BlockFiles, BlockWriter
-from pyrotask.journal.compaction import DUE_BYTES, remove_covered
+from pyrotask.journal.compaction import DUE_BYTES, is_overdue, remove_covered
 from pyrotask.journal.disk import sync_folder
 from pyrotask.journal.flusher import Flusher
 from pyrotask.journal.folder import LOCK, MARK, Folder
@@ -37,6 +37,7 @@ from pyrotask.journal.protocol import Policy, Ticket
 from pyrotask.journal.reading import Commit
 from pyrotask.journal.recent import OWN_BYTES, SHARED_BYTES, Recent
 from pyrotask.journal.recovery import Folded, commits, fold
+from pyrotask.journal.snapshot import write_image
 from pyrotask.journal.spares import Spares
 from pyrotask.journal.waiters import Waiters
 
@@ -246,6 +247,15 @@ def _make_folder(folder: Folder) -> None:
         )
 
 
+def _compact(folder: Folder, folded: Folded) -> None:
+    try:
+        write_image(folder, folded.lineage, folded.position, folded.state, folded.last_at)
+    except OSError:  # as on a full disk: it is whole without an image, only longer
+        folder.remove_unfinished()
+    else:
+        remove_covered(folder)
+
+
 def _make_journal(folder: Folder) -> None:
     mark = MarkFile(folder.mark, secrets.token_hex(8), turn=0)
     try:
@@ -280,7 +290,10 @@ def _begin_run(
         leftover.unlink(missing_ok=True)
     mark = MarkFile(folder.mark, folded.lineage, folded.mark.turn)
     mark.write(folded.position)  # whoever was not told of the last commits can rely on them now
+    overdue = folded.position > folded.image_position and is_overdue(folder, due_bytes)
     writing = Log(folder, folded.lineage, folded.position, synced=policy is Policy.ALWAYS)
+    if overdue:
+        _compact(folder, folded)
     waiters = Waiters(folded.position)
     flusher = Flusher(
         folder,
