@@ -399,3 +399,15 @@ def test_a_journal_in_new_folders_has_all_their_names_on_disk(
     path = tmp_path / "new" / "and new" / "journal"
     open_journal(path).journal.close()
     assert synced >= {tmp_path, tmp_path / "new", tmp_path / "new" / "and new", path}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only where there is no such command at all")
+def test_where_a_drive_cannot_be_told_to_empty_its_cache_a_plain_sync_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS, on a file system of the network."""
+    monkeypatch.setattr("pyrotask.journal.disk._FULL_SYNC", 51)
+    synced: list[int] = []
+    monkeypatch.setattr("os.fdatasync", synced.append)
+    open_journal(tmp_path / "journal").journal.close()
+    assert synced

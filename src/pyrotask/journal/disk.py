@@ -82,14 +82,23 @@ def sync_descriptor(descriptor: int) -> None:
         SyncFailed: it will never say so.
     """
     try:
-        if _FULL_SYNC is not None:
-            import fcntl  # noqa: PLC0415 - not everywhere
-
-            fcntl.fcntl(descriptor, _FULL_SYNC)
-        else:
+        if _FULL_SYNC is None or not _full_sync(descriptor, _FULL_SYNC):
             getattr(os, "fdatasync", os.fsync)(descriptor)
     except OSError as error:
         raise SyncFailed(*error.args) from error
+
+
+def _full_sync(descriptor: int, command: int) -> bool:
+    """False: that file system has no such thing, as those on a network."""
+    import fcntl  # noqa: PLC0415 - not everywhere
+
+    try:
+        fcntl.fcntl(descriptor, command)
+    except OSError as error:
+        if error.errno not in {errno.ENOTSUP, errno.EINVAL, errno.ENOTTY}:
+            raise
+        return False
+    return True
 
 
 def sync_folder(folder: Path) -> None:
