@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -84,6 +86,37 @@ def test_exceptions_that_end_programs_are_answers_too(kind: type[BaseException])
         raise kind
 
     assert failure_of(run(end)).type_names[0] == kind.__name__
+
+
+def leave(code: object) -> None:
+    sys.exit(code)  # type: ignore[arg-type]
+
+
+def fall_through(_: object) -> None:
+    pass
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("then", "given", "code"),
+    [(leave, 7, 7), (leave, None, 0), (leave, "no atom", 1), (int, "no number", 1), (fall_through, 0, 0)],
+)
+def test_a_process_that_a_task_forks_ends_where_the_task_does_and_is_no_second_worker(
+    then: Callable[[Any], object], given: Any, code: int
+) -> None:
+    worker = os.getpid()
+
+    def fork() -> int | None:
+        forked = os.fork()
+        if forked:
+            return os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])
+        then(given)
+        return None
+
+    outcome = run(fork)
+    if os.getpid() != worker:
+        os._exit(99)  # not a second test run, in any case
+    assert value_of(outcome) == code
 
 
 def test_a_wrong_number_of_arguments_is_told_with_the_name_of_the_handler() -> None:

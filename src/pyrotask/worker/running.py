@@ -9,9 +9,13 @@ The values of a task's inputs are not handed to its handler yet: nothing submits
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+import traceback
 from collections.abc import Callable, Mapping
 from types import CoroutineType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from pyrotask import payload
 from pyrotask.core.model import Cause, Failure, Payload
@@ -48,14 +52,21 @@ def run(
 ) -> Result:
     """Run the task, and return its result for the wire. Raises nothing that the task raises.
 
+    A process that the task forks does not return from here: it ends, as at the end of a script.
+
     ``keep``: where large buffers of it go; see `payload.encode`.
     """
+    worker = os.getpid()
     try:
         handler = handlers[task.tag]
         parameters = payload.decode(task.payload)
         value = _call(handler, parameters)
+        if os.getpid() != worker:
+            _end_forked(None)
         encoded = payload.encode_plain(value, "result") if task.plain_answer else payload.encode(value, keep)
     except BaseException as error:  # noqa: BLE001 - the task's code may raise anything
+        if os.getpid() != worker:
+            _end_forked(_from_the_tasks_code(error))
         return _failed(task, payload.encode_error(_from_the_tasks_code(error)))
     return [task.task, task.attempt, "value", [encoded.format, list(encoded.buffers)]]
 
@@ -98,6 +109,23 @@ def _awaited(coroutine: CoroutineType[Any, Any, Any]) -> Any:
     import asyncio  # noqa: PLC0415 - it takes 50 ms, and few workers need it
 
     return asyncio.run(coroutine)
+
+
+def _end_forked(error: BaseException | None) -> NoReturn:
+    """End a copy of this worker that the task has made: a second one, over the same connection."""
+    code = 0
+    try:
+        if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+            code = error.code or 0
+        elif error is not None:
+            code = 1
+            told = [f"{error.code}\n"] if isinstance(error, SystemExit) else traceback.format_exception(error)
+            sys.stderr.write("".join(told))
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or none
+                stream.flush()
+    finally:
+        os._exit(code & 0xFF)
 
 
 def _from_the_tasks_code(error: BaseException) -> BaseException:
