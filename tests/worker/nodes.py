@@ -26,7 +26,7 @@ PATIENCE_S = 30.0
 """How long a test waits for what must happen; a slow machine is no defect."""
 
 TASKS = '''
-import ctypes, os, socket, subprocess, sys, time
+import ctypes, os, socket, subprocess, sys, threading, time
 
 def do_sqrt(x):
     return x ** 0.5
@@ -67,6 +67,10 @@ def do_raise(text):
 
 def do_leave():
     sys.exit("a task cannot end its worker")
+
+def do_start_thread():
+    """Start a thread that does not end."""
+    threading.Thread(target=threading.Event().wait).start()
 
 def do_start_process(port):
     """Start a process of its own, and meet the test."""

@@ -93,6 +93,19 @@ def test_the_end_of_the_task_manager_ends_the_workers(broker: Broker, tasks: Pat
         assert wait_until_gone(pids) == []
 
 
+def test_a_thread_that_a_task_has_left_does_not_keep_the_worker_from_ending(
+    broker: Broker, tasks: Path
+) -> None:
+    settings = Settings.load(drain_timeout_s=0.5)
+    with Node(broker.address, tasks, settings=settings) as node:
+        broker.manager.addTaskRequest("start_thread", ())
+        broker.result()
+        broker.manager.terminate()
+        ended = node.wait_for("ended")
+        assert (ended.detail, ended.in_order) == ("exit code 0", True)
+        assert node.supervisor.wait(PATIENCE_S)
+
+
 def test_a_worker_that_has_not_found_a_terminated_broker_before_it_went_ends_with_the_others(
     broker: Broker, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ else: it registers anew and drops what it has.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -23,7 +24,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 from pyrotask.arena import Arena, Recycling
@@ -257,7 +257,7 @@ class Child:
             self._may_be_interrupted = False
             raise _ToldToEndError
 
-    @contextmanager
+    @contextlib.contextmanager
     def _interruptible(self, *, unless: bool = False) -> Iterator[None]:
         """While the child merely waits it may be told to end at once.
 
@@ -285,13 +285,26 @@ def main(letter: int) -> int:
         os.set_inheritable(descriptor, False)
     tether.watch(orders.rope, tether.end_now)
     child = Child(orders)
+    code = 1
     try:
-        goodbye = child.run()
+        child.say_goodbye(child.run())
+        code = 0
     except PyrotaskError as error:
         child.say_goodbye(Goodbye.CANNOT_WORK, str(error))
-        return 1
-    child.say_goodbye(goodbye)
-    return 0
+    finally:
+        _end_for_sure(code, orders.settings.drain_timeout_s)
+    return code
+
+
+def _end_for_sure(code: int, timeout_s: float) -> None:
+    """This process ends after that, also if the interpreter still waits for a thread that a task has left."""
+    last_resort = threading.Timer(min(timeout_s, threading.TIMEOUT_MAX), os._exit, (code,))
+    last_resort.daemon = True
+    with contextlib.suppress(RuntimeError):  # the system has no thread for us
+        last_resort.start()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or none
+            stream.flush()
 
 
 if __name__ == "__main__":
