@@ -42,6 +42,32 @@ def test_what_was_acknowledged_is_not_sent_again_and_leaves_the_slate(slate: Sla
     assert [begun.task for begun in slate.begun()] == [1]
 
 
+class Acknowledging(bytes):
+    """A buffer of a result: while its size is counted, the porter hands in what lay before."""
+
+    outbox: Outbox | None = None
+
+    def __len__(self) -> int:
+        outbox, self.outbox = self.outbox, None
+        if outbox is not None:
+            outbox.acknowledged(1)
+        return super().__len__()
+
+
+def test_what_is_acknowledged_while_another_is_added_is_not_counted_any_more(
+    slate: Slate, outbox: Outbox
+) -> None:
+    for task in range(2):
+        slate.begin(task, 1, "sqrt", 0)
+    outbox.add(result(0, PORTION_BYTES), NOW)
+    buffer = Acknowledging(b"1")
+    buffer.outbox = outbox
+    outbox.add([1, 1, "value", ["plain", [buffer]]], NOW)
+    outbox.acknowledged(1)
+    outbox.add(result(2), NOW)
+    assert not outbox.is_due(NOW)
+
+
 def test_a_result_is_due_after_a_while(outbox: Outbox) -> None:
     outbox.add(result(0), NOW)
     outbox.add(result(1), NOW + HOLD_NS - 1)

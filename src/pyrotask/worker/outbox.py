@@ -39,7 +39,8 @@ class Outbox:
         self._slate = slate
         self._most_bytes = most_bytes
         self._results: list[running.Result] = []
-        self._bytes = 0
+        self._bytes_added = self._bytes_gone = 0
+        """Since ever, by whoever adds and by whoever sends: a sum that both change would come out wrong."""
         self._oldest_at_ns = 0
         self._tries = 0
         self._singly = False
@@ -55,7 +56,11 @@ class Outbox:
         if not self._results:
             self._oldest_at_ns = now_ns
         self._results.append(result)
-        self._bytes += running.size_of(result)
+        self._bytes_added += running.size_of(result)
+
+    @property
+    def _bytes(self) -> int:
+        return self._bytes_added - self._bytes_gone
 
     @property
     def is_one_portion(self) -> bool:
@@ -89,7 +94,7 @@ class Outbox:
 
     def acknowledged(self, count: int) -> None:
         """The broker has looked at the ``count`` oldest."""
-        self._bytes -= sum(map(running.size_of, self._results[:count]))
+        self._bytes_gone += sum(map(running.size_of, self._results[:count]))
         del self._results[:count]
         self._slate.acknowledge(count)
         self._tries, self._is_replaced = 0, False
@@ -105,7 +110,7 @@ class Outbox:
             return False
         self._is_replaced = True
         instead = running.not_handed_in(self._results[0], why)
-        self._bytes += running.size_of(instead) - running.size_of(self._results[0])
+        self._bytes_gone += running.size_of(self._results[0]) - running.size_of(instead)
         self._results[0] = instead
         return True
 
