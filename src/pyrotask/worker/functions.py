@@ -23,13 +23,17 @@ from concurrent.futures import BrokenExecutor
 from typing import Any, NamedTuple
 
 from pyrotask import payload
-from pyrotask.config import Settings
+from pyrotask.config import MIB, Settings
 from pyrotask.core.model import CALL, MAP, Payload
 from pyrotask.errors import ConnectError, PayloadError, UnknownLabel
 from pyrotask.remote.bulk_proxy import BulkProxy
 
 MOST_FUNCTIONS = 1_000
 """How many a worker keeps: a notebook that runs for weeks defines them again and again."""
+
+MOST_BYTES = 128 * MIB
+"""What those that it keeps may carry along, unless it is one alone: else each array that was ever in a
+notebook's function would stay in each worker."""
 
 Function = Callable[..., Any]
 Fetch = Callable[[str], Payload]
@@ -85,6 +89,14 @@ def label_of(packed: Payload, session: int | None, identity: str | None = None) 
     return f"pyrotask.function.{owner}{identity}"
 
 
+class _Known(NamedTuple):
+    """A function that a worker keeps."""
+
+    function: Function
+    nbytes: int
+    """How large it came."""
+
+
 # --- at the worker --------------------------------------------------------------------------------
 
 
@@ -93,7 +105,9 @@ class Functions:
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
-        self._known: OrderedDict[str, Function] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        """The longest unused first."""
+        self._bytes = 0
         self._set_ups: dict[str, BaseException | None] = {}
         """Those that were done here, and what they raised."""
 
@@ -137,19 +151,23 @@ class Functions:
     def _ready(self, set_up: str | None, label: str) -> Function:
         if set_up is not None:
             self._set_up(set_up)
-        function = self._known.get(label)
-        if function is None:
-            function = self._known[label] = self._get(label)
-            if len(self._known) > MOST_FUNCTIONS:
-                self._known.popitem(last=False)
-        return function
+        known = self._known.get(label)
+        if known is None:
+            known = self._known[label] = self._get(label)
+            self._bytes += known.nbytes
+            while len(self._known) > MOST_FUNCTIONS or (self._bytes > MOST_BYTES and len(self._known) > 1):
+                _, oldest = self._known.popitem(last=False)
+                self._bytes -= oldest.nbytes
+        else:
+            self._known.move_to_end(label)
+        return known.function
 
-    def _get(self, label: str) -> Function:
+    def _get(self, label: str) -> _Known:
         python, name, kind, buffers = self._fetched(label)
         inner = Payload(kind, tuple(buffers))
         _check_python(python, f"function {name}", inner)
         function: Function = payload.decode(inner)
-        return function
+        return _Known(function, sum(map(len, buffers)))
 
     def _set_up(self, label: str) -> None:
         if label not in self._set_ups:
