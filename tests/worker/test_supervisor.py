@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -208,6 +209,31 @@ def test_a_moment_without_a_free_process_harms_no_child_that_works(
             crowded.setattr("pyrotask.worker.offspring.subprocess.Popen", refuse)
             os.kill(idle, signal.SIGKILL)
             assert node.wait_for("not started").detail.endswith("Resource temporarily unavailable")
+        assert node.wait_for("started").pid not in {idle, busy.pid}
+        busy.let_go()
+        assert broker.result() == busy.pid
+
+
+@pytest.mark.parametrize("thread", ["pyrotask-stderr", "pyrotask-child-"])
+def test_a_moment_without_a_free_thread_harms_no_child_that_works(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous, monkeypatch: pytest.MonkeyPatch, thread: str
+) -> None:
+    class Refused(threading.Thread):
+        def start(self) -> None:
+            if self.name.startswith(thread):
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    with Node(broker.address, tasks, count=2) as node:
+        node.wait_until_ready()
+        broker.manager.addTaskRequest("meet", (rendezvous.port,))
+        busy = rendezvous.meet()
+        (idle,) = {child.pid for child in node.supervisor.children} - {busy.pid}
+        with monkeypatch.context() as crowded:
+            crowded.setattr("threading.Thread", Refused)
+            os.kill(idle, signal.SIGKILL)
+            assert node.wait_for("not started").detail.endswith("can't start new thread")
+            assert [child.pid for child in psutil.Process().children()] == [busy.pid]
         assert node.wait_for("started").pid not in {idle, busy.pid}
         busy.let_go()
         assert broker.result() == busy.pid

@@ -67,6 +67,9 @@ class Offspring:
         bell: the writing end of the supervisor's bell; the child inherits it as well.
         node: what the slate says about us.
         changed: called in another thread with each change.
+
+    Raises:
+        OSError, RuntimeError: the system has no process, or no thread, for us now.
     """
 
     def __init__(
@@ -102,10 +105,11 @@ class Offspring:
                 pass_fds=(self.slate.descriptor, *tray, rope, bell, letter),
                 process_group=0,  # Ctrl-C is for the supervisor, which then tells its children
             )
+            if_it_fails.callback(self._end_unwatched)
+            assert self._process.stderr is not None
+            self._tail = Tail(self._process.stderr)
+            threading.Thread(target=self._watch, name=f"pyrotask-child-{self.pid}", daemon=True).start()
             if_it_fails.pop_all()
-        assert self._process.stderr is not None
-        self._tail = Tail(self._process.stderr)
-        threading.Thread(target=self._watch, name=f"pyrotask-child-{self.pid}", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -194,6 +198,10 @@ class Offspring:
         if self._ending is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+    def _end_unwatched(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
     def _watch(self) -> None:
         while self._ending is None:

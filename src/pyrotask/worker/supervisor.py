@@ -215,7 +215,7 @@ class Supervisor:
     def _start_child(self, place: Place) -> None:
         try:
             child = Offspring(self._orders, self._ring, self._node, self._child_changed)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             if not self._has_worked:
                 raise  # it is not for a moment, as far as we know
             # Others on this machine need too much right now. What our other children do goes on.

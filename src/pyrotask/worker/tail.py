@@ -27,6 +27,9 @@ class Tail:
     Args:
         pipe: the reading end; closed here, once it has ended.
         to: the descriptor that everything is passed on to.
+
+    Raises:
+        RuntimeError: the system has no thread for it; the pipe is closed.
     """
 
     def __init__(self, pipe: IO[bytes], to: int = STDERR) -> None:
@@ -34,7 +37,11 @@ class Tail:
         self._to = to
         self._kept = b""
         self._thread = threading.Thread(target=self._run, name="pyrotask-stderr", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system has no thread for us
+            pipe.close()
+            raise
 
     @property
     def text(self) -> str:
