@@ -556,6 +556,23 @@ def test_children_that_die_before_they_get_to_work_end_the_supervisor(broker: Br
         node.supervisor.wait(PATIENCE_S)
 
 
+def test_a_module_that_is_spoiled_for_a_while_harms_no_child_that_works(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with Node(broker.address, tasks, count=2) as node:
+        node.wait_until_ready()
+        broker.manager.addTaskRequest("meet", (rendezvous.port,))
+        busy = rendezvous.meet()
+        (idle,) = {child.pid for child in node.supervisor.children} - {busy.pid}
+        tasks.write_text("def do_meet(:\n", encoding="utf-8")
+        os.kill(idle, signal.SIGKILL)
+        assert "SyntaxError" in node.wait_for("not started").detail
+        tasks.write_text(TASKS, encoding="utf-8")
+        assert node.wait_for("registered").pid not in {idle, busy.pid}
+        busy.let_go()
+        assert broker.result() == busy.pid
+
+
 def test_without_a_broker_there_is_nothing_to_start(tasks: Path) -> None:
     with pytest.raises(BrokerNotFound, match="pyrotask"):
         Supervisor("no such label", 1, [str(tasks)]).start()

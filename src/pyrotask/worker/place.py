@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from pyrotask.worker.offspring import Offspring
 
 FAILURES_IN_A_ROW = 3
-"""How often a child may fail to get to work before the supervisor gives up: a file server may
-hang for a moment, and a missing module stays missing."""
+"""How often a child may fail to get to work before the supervisor gives up, if no other one works: a file
+server may hang for a moment, and a missing module stays missing."""
 
 FIRST_DELAY_S = 0.25
 """Before a child that did not get to work is started again; the next delays are twice as long."""
 
 LONGEST_DELAY_S = 30.0
-"""Before the system is asked once more for a process that it did not give."""
+"""Before it is tried once more, however often it was in vain."""
 
 SHORT_LIFE_S = 2.0
 """A child that ends this soon, with no task begun, did not get to work."""
@@ -53,24 +53,29 @@ class Place:
 
     def not_started(self) -> float:
         """The system gave us no process: it is to be asked again. Returns in how many seconds."""
-        delay_s = min(FIRST_DELAY_S * 2.0**self.refusals, LONGEST_DELAY_S)
         self.refusals += 1
-        self.start_at = time.monotonic() + delay_s
-        return delay_s
+        return self._wait_after(self.refusals)
 
     def child_died(self, child: Offspring, *, worked: bool) -> str | None:
         """The next one is started at once, or later if this one did not get to work.
 
-        ``worked``: it has begun a task. Returns the reason, if there is no use in starting any more.
+        ``worked``: it has begun a task. Returns the reason, if it failed so often that the next will, too.
         """
         if worked or (child.process is not None and child.age_s > SHORT_LIFE_S):
             self.failures = 0
             return None
         self.failures += 1
+        self._wait_after(self.failures)
         if self.failures < FAILURES_IN_A_ROW:
-            self.start_at = time.monotonic() + FIRST_DELAY_S * 2 ** (self.failures - 1)
             return None
         return child.slate.text or (
             f"a child process ended before it got to work, {self.failures} times in a row: "
             f"{child.story()}; what it printed stands above"
         )
+
+    def _wait_after(self, times: int) -> float:
+        """It was in vain so often. Returns in how many seconds it is tried again."""
+        # Not to the power of what may have grown for days: that is no number any more.
+        delay_s = min(FIRST_DELAY_S * 2.0 ** min(times - 1, 100), LONGEST_DELAY_S)
+        self.start_at = time.monotonic() + delay_s
+        return delay_s
