@@ -26,7 +26,7 @@ PATIENCE_S = 30.0
 """How long a test waits for what must happen; a slow machine is no defect."""
 
 TASKS = '''
-import ctypes, os, socket, subprocess, sys, threading, time
+import ctypes, os, signal, socket, subprocess, sys, threading, time
 
 def do_sqrt(x):
     return x ** 0.5
@@ -67,6 +67,10 @@ def do_raise(text):
 
 def do_leave():
     sys.exit("a task cannot end its worker")
+
+def do_change_sigterm(name):
+    """Have the signal mean something else in this process: SIG_DFL or SIG_IGN."""
+    signal.signal(signal.SIGTERM, getattr(signal, name))
 
 def do_start_thread():
     """Start a thread that does not end."""

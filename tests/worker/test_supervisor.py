@@ -495,6 +495,32 @@ def test_draining_finishes_what_runs_and_takes_nothing_new(
         assert broker.manager.numberOfActiveProcesses() == 0
 
 
+def test_draining_finishes_what_runs_also_where_an_earlier_task_has_changed_what_the_signal_does(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with Node(broker.address, tasks) as node:
+        broker.manager.addTaskRequest("change_sigterm", ("SIG_DFL",))
+        broker.result()
+        broker.manager.addTaskRequest("meet", (rendezvous.port,))
+        meeting = rendezvous.meet()
+        node.supervisor.drain()
+        node.wait_for("draining")
+        meeting.let_go()
+        assert node.wait_for("ended").tasks == ()
+        assert broker.result() == meeting.pid
+
+
+def test_an_idle_child_can_be_drained_also_where_a_task_has_had_it_ignore_the_signal(
+    broker: Broker, tasks: Path
+) -> None:
+    settings = Settings.load(drain_timeout_s=2 * PATIENCE_S)
+    with Node(broker.address, tasks, settings=settings) as node:
+        broker.manager.addTaskRequest("change_sigterm", ("SIG_IGN",))
+        broker.result()
+        node.supervisor.drain()
+        assert node.wait_for("ended").detail == "exit code 0"
+
+
 def test_what_is_not_finished_in_time_after_a_drain_is_given_back(
     broker: Broker, tasks: Path, rendezvous: Rendezvous
 ) -> None:

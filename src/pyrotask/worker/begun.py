@@ -1,7 +1,7 @@
 """The memory in which a child notes what it has begun, and which its supervisor reads.
 
 It is shared by the two, and outlives the child: what stands in it when the child is dead is
-how it died. `Slate` is that memory; everything in it but the node is written by the child.
+how it died. `Slate` is that memory; nearly everything in it is written by the child.
 The child never waits and never calls anybody to write it, so it costs some microseconds a task.
 
 Tasks stand in a ring of slots, from the oldest that was not acknowledged to the newest; two
@@ -78,7 +78,8 @@ _GOODBYE_AT = _PROCESS_AT + _NUMBER.size
 _TEXT_AT = _GOODBYE_AT + _LONG.size
 _RANGE_AT = _TEXT_AT + _LONG.size + _TEXT_BYTES
 _WATCHED_AT = _RANGE_AT + _RANGE.size
-_SLOTS_AT = _WATCHED_AT + _LONG.size
+_DRAINING_AT = _WATCHED_AT + _LONG.size
+_SLOTS_AT = _DRAINING_AT + _LONG.size
 _SIZE = _SLOTS_AT + SLOTS * _SLOT.size
 
 
@@ -120,6 +121,15 @@ class Slate:
     @is_watched.setter
     def is_watched(self, is_watched: bool) -> None:
         _LONG.pack_into(self._memory, _WATCHED_AT, is_watched)
+
+    @property
+    def is_draining(self) -> bool:
+        """The child is to finish what it runs, and to end."""
+        return bool(_LONG.unpack_from(self._memory, _DRAINING_AT)[0])
+
+    @is_draining.setter
+    def is_draining(self, is_draining: bool) -> None:
+        _LONG.pack_into(self._memory, _DRAINING_AT, is_draining)
 
     # --- written by the child -----------------------------------------------------------------
 

@@ -93,8 +93,6 @@ class Child:
 
     def run(self) -> Goodbye:
         """Work until there is nothing more to do. Returns why."""
-        signal.signal(signal.SIGTERM, self._drain)
-        signal.signal(signal.SIGINT, self._drain)
         try:
             with self._interruptible():
                 working_directory_first()
@@ -117,6 +115,9 @@ class Child:
 
     def _work(self) -> None:
         """The next task, or the next exchange."""
+        if self._slate.is_draining and not self._draining:
+            self._draining = True
+            return
         if self._unbegun and not self._draining and not self._outbox.is_due(time.monotonic_ns()):
             self._run_next()
             return
@@ -264,6 +265,8 @@ class Child:
         What the broker hands out at that moment goes back to the front: the supervisor
         unregisters a child that has ended.
         """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._drain)  # a task may have changed what they do
         self._may_be_interrupted = not unless
         if self._draining and not unless:
             raise _ToldToEndError

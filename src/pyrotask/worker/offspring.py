@@ -83,7 +83,6 @@ class Offspring:
         self.is_stopped = False
         self.is_over = False
         """We ended it: what it had begun is no crash."""
-        self._is_told = False
         self._ending: Ending | None = None
         self._changed = changed
         with contextlib.ExitStack() as in_any_case, contextlib.ExitStack() as if_it_fails:
@@ -172,10 +171,10 @@ class Offspring:
         """Ask it to finish what it runs, and to end.
 
         To be said again: a signal that comes in the instant before the child begins to wait
-        does not wake it. A running task is disturbed once only.
+        does not wake it. It is sent none while it has something at hand: a task may have made it deadly.
         """
-        if not self._is_told or self.slate.running is None:
-            self._is_told = True
+        self.slate.is_draining = True
+        if self.slate.last is None:
             self._send(signal.SIGTERM)
 
     def end(self) -> None:
