@@ -88,6 +88,34 @@ def test_exceptions_that_end_programs_are_answers_too(kind: type[BaseException])
     assert failure_of(run(end)).type_names[0] == kind.__name__
 
 
+class Insolent(Exception):
+    def __str__(self) -> str:
+        raise SystemExit("told")
+
+    def __reduce__(self) -> str:
+        raise KeyboardInterrupt
+
+
+def raise_insolent() -> None:
+    raise Insolent
+
+
+def raise_one_of_an_insolent_class() -> None:
+    class Class(type):
+        def __getattribute__(cls, name: str) -> Any:
+            raise KeyboardInterrupt
+
+    class OfInsolentClass(Exception, metaclass=Class):
+        pass
+
+    raise OfInsolentClass
+
+
+@pytest.mark.parametrize("boom", [raise_insolent, raise_one_of_an_insolent_class])
+def test_an_exception_that_raises_when_it_is_told_is_an_answer_too(boom: Callable[[], None]) -> None:
+    assert "Insolent" in failure_of(run(boom)).message
+
+
 def leave(code: object) -> None:
     sys.exit(code)  # type: ignore[arg-type]
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from types import CoroutineType
 from typing import Any, NamedTuple, NoReturn
@@ -66,8 +65,8 @@ def run(
         encoded = payload.encode_plain(value, "result") if task.plain_answer else payload.encode(value, keep)
     except BaseException as error:  # noqa: BLE001 - the task's code may raise anything
         if os.getpid() != worker:
-            _end_forked(_from_the_tasks_code(error))
-        return _failed(task, payload.encode_error(_from_the_tasks_code(error)))
+            _end_forked(error)
+        return _failure_to_wire(task.task, task.attempt, _told(error))
     return [task.task, task.attempt, "value", [encoded.format, list(encoded.buffers)]]
 
 
@@ -119,13 +118,23 @@ def _end_forked(error: BaseException | None) -> NoReturn:
             code = error.code or 0
         elif error is not None:
             code = 1
-            told = [f"{error.code}\n"] if isinstance(error, SystemExit) else traceback.format_exception(error)
-            sys.stderr.write("".join(told))
+            told = f"{error.code}\n" if isinstance(error, SystemExit) else _told(error).traceback
+            sys.stderr.write(told)
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or none
                 stream.flush()
     finally:
         os._exit(code & 0xFF)
+
+
+def _told(error: BaseException) -> Failure:
+    try:
+        return payload.encode_error(_from_the_tasks_code(error))
+    except BaseException:  # noqa: BLE001 - the exception's own code may raise anything, too
+        name = type.__getattribute__(type(error), "__qualname__")
+        return payload.encode_error(
+            PayloadError(f"{name}, which the task raised, cannot be told: it raises itself")
+        )
 
 
 def _from_the_tasks_code(error: BaseException) -> BaseException:
@@ -134,10 +143,6 @@ def _from_the_tasks_code(error: BaseException) -> BaseException:
     while outermost is not None and outermost.tb_frame.f_code.co_filename == __file__:
         outermost = outermost.tb_next
     return error if outermost is None else error.with_traceback(outermost)
-
-
-def _failed(task: Assigned, failure: Failure) -> Result:
-    return _failure_to_wire(task.task, task.attempt, failure)
 
 
 def _failure_to_wire(task: int, attempt: int, failure: Failure) -> Result:
