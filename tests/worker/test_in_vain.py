@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyrotask.core.model import TaskNumber
+from pyrotask.worker.reporter import InVain
 from tests.worker.nodes import Broker, Node, Rendezvous, wait_until_gone
 
 pytestmark = pytest.mark.slow  # real processes
@@ -58,3 +59,19 @@ def test_a_child_that_does_something_else_by_then_lives_on(
         assert meeting.pid == pid
         meeting.let_go()
         assert broker.manager.getResultWithTag("meet")[1] == pid
+
+
+def test_one_that_was_on_its_way_to_the_child_when_it_was_cancelled_is_ended_when_it_begins(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with Node(broker.address, tasks) as node:
+        (pid,) = node.wait_until_ready()
+        supervisor = node.supervisor
+        (child,) = supervisor._living()
+        assert child.process is not None
+        in_vain = [InVain(child.process, 0, 1)]
+        supervisor._inbox.put(lambda: supervisor._heed_in_vain(in_vain))
+        assert broker.manager.addTaskRequest("meet", (rendezvous.port,)) == "meet_0"
+        assert rendezvous.meet().pid == pid
+        event = node.wait_for("in vain")
+        assert (event.pid, event.detail.split(" was ")[0]) == (pid, "meet_0, attempt 1")

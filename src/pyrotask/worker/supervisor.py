@@ -39,6 +39,12 @@ DRAIN_AGAIN_S = 0.25
 STARTING_FOR_A_CORE = 2
 """How many children may be starting at once, for each core: the first of hundreds shall soon be at work."""
 
+ON_ITS_WAY_S = 60.0
+"""How long after it was leased an attempt may be begun: its arguments may be large, and the network slow."""
+
+LOOK_IN_VAIN_S = 0.25
+"""How often is looked whether one has been begun that is in vain."""
+
 FAREWELL_S = 2.0
 """How long the last reports may take when everything has ended."""
 
@@ -96,6 +102,9 @@ class Supervisor:
         """When what still runs is given back, while draining."""
         self._drain_again_at = 0.0
         self._trays = Trays(self._give_back)
+        self._in_vain: dict[InVain, float] = {}
+        """Attempts that nobody wants any more and that were not begun yet, and until when they may be."""
+        self._look_in_vain_at = 0.0
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="pyrotask-supervisor", daemon=True)
         self._is_over = threading.Event()
@@ -118,7 +127,7 @@ class Supervisor:
             registered=lambda node: self._inbox.put(lambda: self._node_registered(node)),
             given_up=lambda error: self._inbox.put(lambda: self._fail(error)),
             patience_s=self._settings.reconnect_timeout_s,
-            in_vain=lambda attempts: self._inbox.put(lambda: self._end_in_vain(attempts)),
+            in_vain=lambda attempts: self._inbox.put(lambda: self._heed_in_vain(attempts)),
             lost=lambda error: self._inbox.put(lambda: self._broker_lost(error)),
             found=lambda: self._inbox.put(self._broker_found),
         )
@@ -195,6 +204,7 @@ class Supervisor:
             self._start_children()
             self._drain_children()
             self._end_overdue()
+            self._end_what_is_in_vain()
             self._trays.look()
             with contextlib.suppress(queue.Empty):
                 self._inbox.get(timeout=self._seconds_to_next())()
@@ -250,6 +260,8 @@ class Supervisor:
             instants += [self._end_at, self._drain_again_at]
         if self._trays.look_at is not None:
             instants.append(self._trays.look_at)
+        if self._in_vain:
+            instants.append(self._look_in_vain_at)
         limits = (child.limit_at_ns() for child in self._living() if not child.is_over)
         instants += [limit / 1e9 for limit in limits if limit is not None]
         return max(0.0, min(instants) - now) if instants else None
@@ -284,19 +296,34 @@ class Supervisor:
         if leases and self._node is not None:
             self._reporter_().give_back(self._node, leases)
 
-    def _end_in_vain(self, attempts: Iterable[InVain]) -> None:
-        """Nobody wants these attempts any more: a child that runs one is ended."""
-        children = {child.process: child for child in self._living()}
-        for process, task, attempt in attempts:
-            child = children.get(process)
-            if child is None or child.is_over:
-                continue
+    def _heed_in_vain(self, attempts: list[InVain]) -> None:
+        """Nobody wants these attempts any more: a child that runs one, now or soon, is ended."""
+        until, self._look_in_vain_at = time.monotonic() + ON_ITS_WAY_S, 0.0
+        self._in_vain.update(dict.fromkeys(attempts, until))
+        self._end_what_is_in_vain()
+        waiting = {attempt.process for attempt in attempts}
+        for child in self._living():
+            if child.process in waiting and not child.is_over:
+                self._give_back(child)  # it is among those, or over, or on its way to the child
+
+    def _end_what_is_in_vain(self) -> None:
+        now = time.monotonic()
+        if not self._in_vain or now < self._look_in_vain_at:
+            return
+        self._look_in_vain_at = now + LOOK_IN_VAIN_S
+        living = {child.process: child for child in self._living() if not child.is_over}
+        self._in_vain = {
+            attempt: until
+            for attempt, until in self._in_vain.items()
+            if attempt.process in living and now < until
+        }
+        for process, child in living.items():
             running = child.slate.running
-            if running is not None and (running.task, running.attempt) == (task, attempt):
+            if process is None or running is None:
+                continue
+            if self._in_vain.pop(InVain(process, running.task, running.attempt), None) is not None:
                 self._tell("in vain", child, f"{running.story} was cancelled, or answered by another")
                 child.end()
-            else:
-                self._give_back(child)  # it is among those, or is over
 
     # --- what happens to the children -------------------------------------------------------------
 
