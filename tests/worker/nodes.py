@@ -76,6 +76,22 @@ def do_start_thread():
     """Start a thread that does not end."""
     threading.Thread(target=threading.Event().wait).start()
 
+def do_share_memory(port, name):
+    """Make shared memory, which is to go with its maker, and meet the test."""
+    from multiprocessing.shared_memory import SharedMemory
+    memory = SharedMemory(name, create=True, size=1)
+    return do_meet(port)
+
+def do_start_stubborn_process(port):
+    """Start a process that ignores SIGTERM, and have it meet the test."""
+    subprocess.Popen([sys.executable, "-c", f"""
+import os, signal, socket, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with socket.create_connection(("127.0.0.1", {port})) as meeting:
+    meeting.sendall(b"%d\\\\n" % os.getpid())
+time.sleep(600)
+"""]).wait()
+
 def do_start_process(port):
     """Start a process of its own, and meet the test."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])

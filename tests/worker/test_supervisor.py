@@ -316,6 +316,33 @@ def test_what_a_killed_childs_task_has_started_is_ended_too(
         assert wait_until_gone([grandchild.pid]) == []
 
 
+def test_what_ignores_the_first_signal_is_ended_too(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    with Node(broker.address, tasks) as node:
+        broker.manager.addTaskRequest("start_stubborn_process", (rendezvous.port,))
+        grandchild = rendezvous.meet()
+        node.supervisor.stop()
+        assert wait_until_gone([grandchild.pid]) == []
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory is not seen as files here")
+def test_shared_memory_of_a_task_that_is_ended_is_removed_by_multiprocessing_as_always(
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
+) -> None:
+    memory = Path("/dev/shm") / f"pyrotask-test-{os.getpid()}"
+    try:
+        with Node(broker.address, tasks) as node:
+            broker.manager.addTaskRequest("share_memory", (rendezvous.port, memory.name))
+            rendezvous.meet()
+            assert memory.exists()
+            node.supervisor.stop()
+            assert node.supervisor.wait(PATIENCE_S)
+            until(lambda: not memory.exists())
+    finally:
+        memory.unlink(missing_ok=True)
+
+
 def test_a_task_that_reaches_its_limit_ends_with_its_child_and_is_no_crash(
     broker: Broker, tasks: Path, rendezvous: Rendezvous
 ) -> None:

@@ -30,6 +30,13 @@ SILENCE_S = 0.2
 stderr open."""
 
 
+GRACE_S = 1.0
+"""How long what a dead child's tasks have started may take to end, before it is killed as well."""
+
+GRACE_LOOK_S = 0.02
+"""How often is looked meanwhile whether it has."""
+
+
 class Change(enum.Enum):
     """What has become of a child."""
 
@@ -181,7 +188,7 @@ class Offspring:
         """Kill it, and what its tasks have started. What it had begun is no crash."""
         self.is_over = True
         self._send(signal.SIGKILL)
-        self._end_group()
+        self._signal_group(signal.SIGTERM)
 
     def let_go(self) -> None:
         """It has ended: end what its tasks have started and left behind."""
@@ -190,8 +197,33 @@ class Offspring:
         self._end_group()
 
     def _end_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        """End it in two steps, for the sake of what cleans up behind the dead.
+
+        The resource tracker of multiprocessing ignores the first signal, removes the shared memory of
+        processes that were killed, and ends: nobody else would remove that.
+        """
+        if self._signal_group(signal.SIGTERM):
+            try:
+                # No daemon: it is seen to even if our process is about to end.
+                threading.Thread(target=self._end_stubborn, name="pyrotask-grace", daemon=False).start()
+            except RuntimeError:  # the system has no thread for us, or the interpreter ends
+                self._signal_group(signal.SIGKILL)
+
+    def _end_stubborn(self) -> None:
+        kill_at = time.monotonic() + GRACE_S
+        while self._signal_group(0):
+            if time.monotonic() >= kill_at:
+                self._signal_group(signal.SIGKILL)
+                return
+            time.sleep(GRACE_LOOK_S)
+
+    def _signal_group(self, number: int) -> bool:
+        """Returns whether there is anybody in it."""
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
 
     def _send(self, number: int) -> None:
         if self._ending is None:
