@@ -144,6 +144,7 @@ def test_the_same_key_is_the_same_task(client: Client, session: int) -> None:
         (["a", VALUE, {"delay_s": 1e300}], "delay_s"),
         (["a", VALUE, {"delay_s": 10**400}], "delay_s"),
         (["a", VALUE, {"time_limit_s": math.nan}], "time_limit_s"),
+        (["a", VALUE, {"time_limit_s": 1e10}], "time_limit_s"),
         (["a", VALUE, {"inputs": ["x"]}], "an input"),
     ],
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pyrotask import Session
 from pyrotask.config import Settings
 from pyrotask.core.model import NodeId
 from pyrotask.errors import (
@@ -354,6 +355,15 @@ def test_a_task_that_reaches_its_limit_ends_with_its_child_and_is_no_crash(
         with pytest.raises(TaskRaisedException) as caught:
             broker.result()
         assert isinstance(caught.value.exception, TimeLimitExceeded)
+
+
+def test_a_time_limit_of_decades_fits_and_one_of_centuries_harms_no_worker(
+    broker: Broker, tasks: Path
+) -> None:
+    with Node(broker.address, tasks), Session(broker.address) as session:
+        with pytest.raises(ValueError, match="at most"):
+            session.submit("sqrt", 4.0, time_limit_s=1e10).result(PATIENCE_S)
+        assert session.submit("sqrt", 9.0, time_limit_s=1e9).result(PATIENCE_S) == 3.0
 
 
 # --- silence --------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ say. The worker's side of the same is `pyrotask.worker.running`.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyrotask.core.blocks import Block, in_blocks
@@ -36,8 +35,8 @@ if TYPE_CHECKING:
 LONGEST_WAIT_S = 60.0
 """How long a call may wait: whoever asks tells that it lives at least that often."""
 
-LONGEST_S = sys.float_info.max / SECOND
-"""Longer durations have no number of nanoseconds."""
+LONGEST_S = 1_000_000_000
+"""The longest duration, some 30 years: in nanoseconds it still fits everywhere, on a worker's slate, too."""
 
 MOST_MEASURED = 1000
 """Tags in one message of which it is said how long their tasks took: more would hold up everybody else."""
@@ -192,7 +191,7 @@ def numbers(value: object, what: str) -> int:
 def durations_ns(seconds: object, what: str) -> Nanoseconds:
     """Read a duration in seconds."""
     if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_S:
-        raise ValueError(f"{what} must be a finite number of seconds greater than 0, not {seconds!r}")
+        raise ValueError(f"{what} must be greater than 0 s and at most {LONGEST_S} s, not {seconds!r}")
     return max(1, int(seconds * SECOND))
 
 
