@@ -253,6 +253,23 @@ def test_a_oneway_call_cannot_lose_a_task(server: Server) -> None:
         assert tm.numberOfTasks()[0] == {"t": 1}
 
 
+def test_a_oneway_batch_cannot_lose_a_task_or_a_result(server: Server) -> None:
+    tm = server.task_manager
+    for tag in ("done", "waiting"):
+        tm.addTaskRequest(tag, 1)
+    tm.storeResult(tm.getTaskWithTag("done")[0], "precious")
+    with plain_proxy(server) as proxy:
+        batch = BatchProxy(proxy)
+        batch.getAnyResult()
+        batch.getAnyTask()
+        batch.storeData(label="and the rest is done")
+        batch(oneway=True)
+        assert proxy.retrieveData("label") == "and the rest is done"
+
+    assert tm.getAnyResult(timeout=0) == ("done_0", "done", "precious")
+    assert tm.getAnyTask(timeout=0) == ("waiting_1", "waiting", 1)
+
+
 def test_a_ping_of_pyro_is_answered(server: Server) -> None:
     with RawClient(server) as client:
         client.send(6, b"ping")

@@ -64,6 +64,8 @@ class BatchRun:
 
     def _do(self, call: Any) -> Any:
         request = request_of(self._batch.service, self._one(call), self._origin, self._codec)
+        if self._turn.ignores(request):
+            return None
         done = self._hub.engine.execute(lambda m, now: request.command(m, now, None))
         reply = done.reply
         if isinstance(reply, Exception):

@@ -166,8 +166,7 @@ class Turn:
     # --- execute, or wait -------------------------------------------------------------------
 
     def _execute(self, request: Request) -> None:
-        if request.blocks and self._header.is_oneway:
-            log.info("a oneway call that hands something out is ignored: nobody would get it")
+        if self.ignores(request):
             self._connection.over(self)
             return
         self._request = request
@@ -259,6 +258,13 @@ class Turn:
             return Outcome(self._codec.dump_error(error), wire.EXCEPTION, is_taken=False)
 
     # --- send ---------------------------------------------------------------------------------
+
+    def ignores(self, request: Request) -> bool:
+        """Whether what it hands out would get lost, since its sender waits for no answer."""
+        if not (request.blocks and self._header.is_oneway):
+            return False
+        log.info("a oneway call that hands something out is ignored: nobody would get it")
+        return True
 
     def hand_out(self, reply: Any) -> None:
         """If the reply takes something away from others: see that it arrives, or is undone."""
