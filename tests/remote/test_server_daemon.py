@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import pytest
 from Pyro5.api import Proxy, behavior, current_context, expose, oneway
-from Pyro5.errors import SecurityError
+from Pyro5.errors import ConnectionClosedError, SecurityError
 
 from pyrotask.remote.daemon import USERS_THREADS
 from pyrotask.remote.server import Server
-from tests.remote.serving import RawClient, in_thread, plain_proxy, serving
+from tests.remote.serving import LONG_S, RawClient, in_thread, plain_proxy, serving
 from tests.waiting import until
 
 
@@ -63,6 +64,9 @@ class Thing:
 
     def fail(self) -> None:
         raise ZeroDivisionError("as asked")
+
+    def leave(self) -> None:
+        sys.exit("as asked")
 
     def break_off(self) -> None:
         raise SecurityError("as asked")
@@ -125,6 +129,18 @@ def test_a_security_error_ends_the_connection(server: Server) -> None:
         client.call("break_off", object_id="thing")
         assert isinstance(client.receive()[1], SecurityError)
         assert client.is_closed_by_server()
+
+
+def test_a_method_that_exits_ends_its_connection_and_nothing_else(server: Server) -> None:
+    uri = server.daemon.register(Thing())
+    for _ in range(USERS_THREADS):
+        with Proxy(uri) as thing:
+            thing._pyroTimeout = LONG_S
+            with pytest.raises(ConnectionClosedError):
+                thing.leave()
+    with Proxy(uri) as thing:
+        thing._pyroTimeout = LONG_S
+        assert thing.double(2) == 4
 
 
 def test_an_instance_belongs_to_its_connection(server: Server) -> None:

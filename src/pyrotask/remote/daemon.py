@@ -175,7 +175,7 @@ class PyroDaemon(Pyro5.server.Daemon):  # type: ignore[misc]
             connection.feed(message)
             try:
                 self.handleRequest(connection)
-            except Exception as error:  # noqa: BLE001 - Pyro has told the client what it could
+            except BaseException as error:  # noqa: BLE001 - Pyro has told the client what it could
                 log.info("the connection of %s is closed: %r", connection, error)
                 connection.break_off()
             finally:

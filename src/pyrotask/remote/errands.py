@@ -50,7 +50,7 @@ class Errands:
         while (work := self._work.get()) is not None:
             try:
                 work()
-            except Exception:
+            except BaseException:  # SystemExit too: the thread is others' as well
                 log.exception("an errand of %s failed", self._name)
             with self._lock:
                 self._unfinished -= 1
