@@ -197,6 +197,64 @@ def test_errands_beyond_the_threads_wait_in_line() -> None:
     errands.stop()
 
 
+@pytest.fixture
+def threads_left(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many more threads the system gives, by their names: of others as many as they want."""
+    left: dict[str, int] = {}
+    start = threading.Thread.start
+
+    def start_if_allowed(thread: threading.Thread) -> None:
+        if thread.name in left:
+            if not left[thread.name]:
+                raise RuntimeError("can't start new thread")
+            left[thread.name] -= 1
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_if_allowed)
+    return left
+
+
+def test_one_thread_does_all_errands_if_the_system_gives_no_more(threads_left: dict[str, int]) -> None:
+    threads_left["two"] = 1
+    errands, gate, done = Errands("two", 2), threading.Event(), threading.Semaphore(0)
+    for _ in range(3):
+        assert errands.run(lambda: done.release() if gate.wait(60) else None)
+    gate.set()
+    for _ in range(3):
+        assert done.acquire(timeout=60)
+    errands.stop()
+
+
+def test_errands_are_done_again_when_the_system_gives_threads_again(threads_left: dict[str, int]) -> None:
+    threads_left["two"] = 0
+    errands, done = Errands("two", 2), threading.Event()
+    for _ in range(3):
+        assert not errands.run(done.set)
+    del threads_left["two"]
+    assert errands.run(done.set)
+    assert done.wait(60)
+    errands.stop()
+
+
+def test_a_large_value_is_taken_though_the_system_gives_no_thread(threads_left: dict[str, int]) -> None:
+    threads_left["pyrotask-large"] = 0
+    with serving() as server, plain_proxy(server) as tm:
+        for k in range(3):
+            assert tm.addTaskRequest("t", "x" * 1_000_000) == f"t_{k}"
+        assert tm.getAnyTask() == ("t_0", "t", "x" * 1_000_000)
+
+
+def test_a_users_object_without_a_thread_breaks_the_connection_and_holds_up_nobody(
+    threads_left: dict[str, int],
+) -> None:
+    threads_left["pyrotask-objects"] = 0
+    with serving() as server, RawClient(server) as other, RawClient(server) as client:
+        server.daemon.register(threading.Event(), "event")
+        client.call("wait", object_id="event")
+        assert client.is_closed_by_server()
+        assert other.answer("numberOfActiveProcesses") == 0
+
+
 def test_a_timeout_and_its_answer_do_not_both_count() -> None:
     with serving() as server, plain_proxy(server) as tm:
         taken = 0

@@ -181,7 +181,9 @@ class PyroDaemon(Pyro5.server.Daemon):  # type: ignore[misc]
             finally:
                 self._hub.post(self._served, then)
 
-        self._users.run(work)
+        if not self._users.run(work):  # the loop cannot do it: it could block
+            connection.break_off()
+            self._hub.post(then)
 
     def closed(self, connection: PyroConnection) -> None:
         """The client is gone: its streams and instances go too."""

@@ -29,15 +29,18 @@ class Errands:
         self._unfinished = 0
         self._threads = 0
 
-    def run(self, work: Callable[[], object]) -> None:
-        """Have ``work`` called by one of the threads. Returns at once."""
-        self._work.put(work)
+    def run(self, work: Callable[[], object]) -> bool:
+        """Have ``work`` called by one of the threads. Returns at once.
+
+        False: it will not be called, since the system gives us no thread, not even one.
+        """
         with self._lock:
+            is_short = self._threads < min(self._unfinished + 1, self._most)
+            if is_short and not self._has_another_thread() and not self._threads:
+                return False
             self._unfinished += 1
-            if self._unfinished <= self._threads or self._threads == self._most:
-                return
-            self._threads += 1
-        threading.Thread(target=self._labour, name=self._name, daemon=True).start()
+        self._work.put(work)
+        return True
 
     def stop(self) -> None:
         """Let the threads end when they have done what was asked. Does not wait. Idempotent."""
@@ -45,6 +48,15 @@ class Errands:
             for _ in range(self._threads):
                 self._work.put(None)
             self._threads = 0
+
+    def _has_another_thread(self) -> bool:
+        try:
+            threading.Thread(target=self._labour, name=self._name, daemon=True).start()
+        except RuntimeError as error:  # the next errand tries again
+            log.warning("there is no further thread for %s: %s", self._name, error)
+            return False
+        self._threads += 1
+        return True
 
     def _labour(self) -> None:
         while (work := self._work.get()) is not None:

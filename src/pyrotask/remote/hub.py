@@ -106,7 +106,7 @@ class Hub:
         """Who has not been let in yet, and by when he has to be; the oldest first."""
         self._sweeper: asyncio.TimerHandle | None = None
         self._large = Errands("pyrotask-large", LARGE_THREADS)
-        self.shelf = Shelf(self._large.run) if settings.arena_bytes else None
+        self.shelf = Shelf(self._do_large) if settings.arena_bytes else None
         """What clients on this host share with us; None: nothing."""
         self.codecs = make_codecs(loader(self.shelf, settings.max_message_bytes))
         self._mail: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
@@ -274,7 +274,11 @@ class Hub:
 
     def run_large(self, work: Callable[[], T], then: Callable[[T], object]) -> None:
         """Do ``work``, which must not raise, in a thread; then ``then`` in the loop, with its result."""
-        self._large.run(lambda: self.post(then, work()))
+        self._do_large(lambda: self.post(then, work()))
+
+    def _do_large(self, work: Callable[[], object]) -> None:
+        if not self._large.run(work):  # better it holds up the others than it is never done
+            self.post(work)
 
     def run_batch(self, turn: Turn, batch: Any, origin: Origin, codec: Any) -> None:
         """Do the calls of a batch, and conclude the turn."""
