@@ -5,6 +5,7 @@ from __future__ import annotations
 import marshal
 import socket
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -12,6 +13,7 @@ import pytest
 from Pyro5 import protocol
 
 from pyrotask.config import Settings
+from pyrotask.remote import wire
 from pyrotask.remote.connection import PARKED_INPUT_BYTES, Connection
 from pyrotask.remote.inbox import SHARED_BYTES
 from pyrotask.remote.server import Server
@@ -148,6 +150,26 @@ def test_damaged_annotations_are_answered(server: Server) -> None:
         client.sock.sendall(header(4, len(data), annotations=9) + b"ABCD\xff\xff\xff\xffx" + data)
         assert "annotations" in str(client.receive()[1])
         assert client.answer("numberOfActiveProcesses") == 0
+
+
+def test_others_are_served_while_many_annotations_are_looked_at(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, looks, may_go_on = wire.check_annotations, threading.Event(), threading.Event()
+
+    def look_slowly(message: wire.Message) -> None:
+        looks.set()
+        assert may_go_on.wait(LONG_S)
+        look(message)
+
+    monkeypatch.setattr(wire, "check_annotations", look_slowly)
+    with RawClient(server) as client, RawClient(server) as other:
+        data = client.serializer.dumpsCall(client.object_id, "numberOfActiveProcesses", (), {})
+        client.sock.sendall(header(4, len(data), annotations=MIB) + MIB // 8 * b"NONE\0\0\0\0" + data)
+        assert looks.wait(LONG_S)
+        assert other.answer("numberOfActiveProcesses") == 0
+        may_go_on.set()
+        assert client.receive()[1] == 0
 
 
 def test_arguments_that_are_damaged_exceptions_are_harmless(server: Server) -> None:

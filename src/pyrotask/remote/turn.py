@@ -108,7 +108,7 @@ class Turn:
 
     def begin(self) -> None:
         """Take the call on. What comes of it is told by `Connection.over`."""
-        if self._header.data_bytes > self._codec.large_bytes:
+        if self._header.size > self._codec.large_bytes:  # annotations too: each is looked at
             self._hub.run_large(self._read, self._act)
         else:
             self._act(self._read())
