@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from Pyro5 import protocol
+from Pyro5.api import BatchProxy
 
 from pyrotask.config import Settings
 from pyrotask.journal.blocks import blocks_of
 from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.server import Server
 from pyrotask.remote.turn import READ_AT_ONCE_BYTES
-from tests.remote.serving import in_thread, plain_proxy
+from tests.remote.serving import RawClient, in_thread, plain_proxy, serving
 from tests.waiting import until
 
 LARGE = ["pickle", [b"small", b"x" * (2 * READ_AT_ONCE_BYTES)]]
@@ -85,3 +87,38 @@ def test_a_slow_disk_holds_up_only_those_who_want_what_is_on_it(server: Server, 
         assert isinstance(leased(), OSError)
         ((_, _, _, payload, *_),) = lease(worker, process)
         assert payload == LARGE
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there is no slow file to be had here")
+def test_a_batch_with_large_values_holds_up_only_who_wants_it(server: Server, tmp_path: Path) -> None:
+    value = "x" * len(LARGE[1][1])
+    with RawClient(server) as client, plain_proxy(server) as other:
+        task_id = other.addTaskRequest("a", value)
+        (file,) = (tmp_path / "journal").glob("*.blocks")
+        file.rename(tmp_path / "elsewhere")
+        os.mkfifo(file)
+        client.call("<batch>", *[["getAnyTask", [], {}]] * 2, flags=protocol.FLAGS_BATCH)
+        until(lambda: other.numberOfTasks()[1] == {"a": 1})  # the loop is not held up
+
+        (tmp_path / "elsewhere").rename(tmp_path / "back")
+        with file.open("wb"):
+            file.unlink()
+            (tmp_path / "back").rename(file)
+        (error,) = client.receive()[1]
+        assert isinstance(error.exception, OSError)
+        assert other.getAnyTask() == (task_id, "a", value)
+
+
+def test_a_batch_takes_no_more_than_one_message_holds_and_leaves_the_rest() -> None:
+    value = "x" * 400_000
+    with serving(settings=Settings(max_message_bytes=1 << 20)) as server, plain_proxy(server) as proxy:
+        tasks = [(proxy.addTaskRequest("a", value), "a", value) for _ in range(4)]
+        for wanted in (tasks[:2], tasks[2:]):
+            batch = BatchProxy(proxy)
+            for _ in range(3):
+                batch.getAnyTask()
+            results = batch()
+            assert [next(results) for _ in wanted] == wanted
+            with pytest.raises((ValueError, TimeoutError)):
+                next(results)
+        assert server.task_manager.numberOfTasks() == ({"a": 0}, {"a": 4}, {"a": 0})

@@ -233,7 +233,7 @@ class Turn:
                 self.refuse(TimeoutError("there is nothing yet"), ticket)
                 return
             self.hand_out(reply)
-        if type(reply) not in WITHOUT_VALUES and _is_large(
+        if type(reply) not in WITHOUT_VALUES and is_large(
             reply, self._codec.large_bytes, by_reference=self._opens_ours
         ):
             self._hub.run_large(lambda: self._encode(reply), lambda outcome: self.conclude(outcome, ticket))
@@ -338,7 +338,7 @@ def size_of(reply: Any) -> int:
     return sum([value.nbytes for value in _values_in(reply)])
 
 
-def _is_large(reply: Any, large_bytes: int, *, by_reference: bool) -> bool:
+def is_large(reply: Any, large_bytes: int, *, by_reference: bool) -> bool:
     """Whether it would hold up the loop: by its size, or for what has to be read from files."""
     nbytes = size_of(reply)
     if nbytes <= READ_AT_ONCE_BYTES:
