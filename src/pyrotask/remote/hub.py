@@ -25,7 +25,7 @@ from pyrotask.remote.blocks_on_wire import loader
 from pyrotask.remote.connection import Connection
 from pyrotask.remote.errands import Errands
 from pyrotask.remote.inbox import Shared
-from pyrotask.remote.loops import new_loop, sends_at_once
+from pyrotask.remote.loops import accepted_at_once, new_loop, sends_at_once
 from pyrotask.remote.os_sockets import BACKLOG
 from pyrotask.remote.serializing import make_codecs
 from pyrotask.remote.services import Service
@@ -171,9 +171,16 @@ class Hub:
             self._thread_id = None  # another thread may get it now
 
     async def _serve(self, listener: socket.socket) -> asyncio.Server:
+        at_once = accepted_at_once(self.loop, BACKLOG)
         if listener.family in {socket.AF_INET, socket.AF_INET6}:
-            return await self.loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
-        return await self.loop.create_unix_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+            server = await self.loop.create_server(lambda: Connection(self), sock=listener, backlog=at_once)
+        else:
+            server = await self.loop.create_unix_server(
+                lambda: Connection(self), sock=listener, backlog=at_once
+            )
+        if at_once != BACKLOG:
+            listener.listen(BACKLOG)  # as many may wait all the same
+        return server
 
     def _hang_up(self) -> None:
         """After an error nobody is served any more, and everybody sees that."""

@@ -30,6 +30,15 @@ def sends_at_once(loop: asyncio.AbstractEventLoop) -> bool:
     return not type(loop).__module__.startswith("uvloop")
 
 
+def accepted_at_once(loop: asyncio.AbstractEventLoop, most: int) -> int:
+    """What to tell a loop as the backlog of a server.
+
+    asyncio's own accepts that many connections in one turn. When there is no descriptor left, it tries that
+    often too: each time it logs an error, and sets a timer to try again, so that there are ever more.
+    """
+    return 1 if isinstance(loop, asyncio.SelectorEventLoop) else most
+
+
 def _new_uvloop() -> asyncio.AbstractEventLoop | None:
     try:
         loop: asyncio.AbstractEventLoop = importlib.import_module("uvloop").new_event_loop()
