@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pyrotask.remote.os_sockets import allow_many_sockets, send_now, shut_down
+from pyrotask.remote.os_sockets import allow_many_sockets, has_hung_up, send_now, shut_down
+from tests.remote.descriptors import no_descriptor_left
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -52,6 +53,17 @@ def test_to_a_broken_connection_nothing_is_sent_and_that_is_no_error(pair: Pair)
     near, far = pair
     far.close()
     assert send_now(near, b"hello") == 0
+
+
+@not_on_windows
+def test_who_has_sent_something_is_still_there_also_when_no_descriptor_is_left(pair: Pair) -> None:
+    near, far = pair
+    far.sendall(b"x")
+    with no_descriptor_left():
+        assert not has_hung_up(near)
+        far.shutdown(socket.SHUT_WR)
+        assert near.recv(2) == b"x"
+        assert has_hung_up(near)
 
 
 def test_a_connection_that_is_shut_down_has_ended_for_both_and_its_socket_is_still_there(pair: Pair) -> None:

@@ -125,14 +125,19 @@ def has_hung_up(sock: Socket) -> bool:
 
 def _is_at_end(descriptor: int) -> bool:
     """Whether what can be read is the end."""
+    # Not by a duplicate of the descriptor: when there is none left, everybody would seem to be gone.
+    lent = None
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as twin:
-            twin.setblocking(False)
-            return not twin.recv(1, socket.MSG_PEEK)
+        lent = socket.socket(fileno=descriptor)
+        lent.setblocking(False)
+        return not lent.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
         return False
     except OSError:
         return True
+    finally:
+        if lent is not None:
+            lent.detach()
 
 
 def listen(host: str, port: int) -> socket.socket:
