@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from Pyro5 import protocol
 
+from pyrotask.config import Settings
 from pyrotask.errors import BrokerBroken
 from pyrotask.journal import MemoryJournal, Ticket
+from pyrotask.remote.connection import AT_ONCE
 from pyrotask.remote.errands import Errands
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
@@ -169,6 +172,45 @@ def test_nobody_is_lost_for_what_the_loop_has_not_read_yet() -> None:
         for _ in range(6):
             assert client.receive()[0] == 6
         assert client.answer("ping", process) is True
+
+
+@contextmanager
+def held_up(server: Server) -> Iterator[None]:
+    """The loop reads nothing within the block, so that all that is sent has arrived at its end."""
+    assert server._hub is not None
+    stands, may_go_on = threading.Event(), threading.Event()
+    server._hub.post(stands.set)
+    server._hub.post(may_go_on.wait, LONG_S)
+    assert stands.wait(LONG_S)
+    try:
+        yield
+    finally:
+        may_go_on.set()
+
+
+@pytest.mark.parametrize("event_loop", ["auto", "asyncio"])
+def test_others_are_served_between_the_messages_of_one_who_sends_very_many(event_loop: str) -> None:
+    with (
+        serving(settings=Settings(event_loop=event_loop)) as server,
+        RawClient(server) as flooding,
+        RawClient(server) as other,
+    ):
+        call = flooding.serializer.dumpsCall(flooding.object_id, "addTaskRequest", ("t", 1), {})
+        with held_up(server):
+            flooding.sock.sendall(1000 * flooding.message(protocol.MSG_INVOKE, call))
+            other.call("numberOfTasks")
+        assert other.receive()[1][0].get("t", 0) <= 2 * AT_ONCE
+        assert [flooding.receive()[1] for _ in range(1000)] == [f"t_{k}" for k in range(1000)]
+
+
+def test_all_that_one_has_sent_is_done_when_he_leaves_before_the_others_had_their_turn() -> None:
+    with serving() as server, RawClient(server) as leaving:
+        call = leaving.serializer.dumpsCall(leaving.object_id, "addTaskRequest", ("t", 1), {})
+        with held_up(server):
+            leaving.sock.sendall(1000 * leaving.message(protocol.MSG_INVOKE, call, protocol.FLAGS_ONEWAY))
+            leaving.close()
+        until(lambda: server.task_manager.numberOfTasks()[0] == {"t": 1000})
+        until(lambda: connected(server) == 0)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])

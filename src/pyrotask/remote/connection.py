@@ -40,6 +40,9 @@ PARKED_INPUT_BYTES = 64 * 1024
 COPIED_BYTES = 64 * 1024
 """Up to this size a header and its data are made one: a copy costs less than another write."""
 
+AT_ONCE = 100
+"""How many messages are done before others have their turn: some milliseconds, as in a batch."""
+
 HEAR_EVERY_S = 0.2
 """How often input counts as a sign of life: calls that name a process count anyway."""
 
@@ -54,6 +57,7 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_clogged",
         "_closed",
+        "_goes_on_soon",
         "_going_on",
         "_hear_at",
         "_inbox",
@@ -96,6 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = False
         """Nothing is read."""
         self._going_on = False
+        self._goes_on_soon = False
 
     # --- what asyncio calls ---------------------------------------------------------------
 
@@ -184,7 +189,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def read_on(self) -> None:
         """Read again, if that was paused and the client takes its answers."""
-        if self._paused and not self._clogged:
+        if self._paused and not self._clogged and self.is_open:
             self._paused = False
             self._transport.resume_reading()
 
@@ -215,9 +220,10 @@ class Connection(asyncio.BufferedProtocol):
             self.hub.engine.disconnect(self.number)
         if self._turn is not None:
             self._turn.abandon()
+        self._clogged = False
+        self._go_on()
         if self._pyro is not None:
             self.hub.daemon.closed(self._pyro)
-        self._part()
 
     def hang_up(self) -> None:
         """Close the connection, without the loop: it has ended."""
@@ -238,13 +244,35 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._going_on = True
         try:
+            done = 0
             while self._waiting and self._turn is None and not self._clogged:
+                if done == AT_ONCE and not self._closed:
+                    self._make_room_for_others()
+                    return
                 self._take(self._waiting.pop(0))
+                done += 1
         finally:
             self._going_on = False
         if self._turn is None:
             self.read_on()
         self._part()
+
+    def _make_room_for_others(self) -> None:
+        """What waits is gone on with when the others had their turn; until then nothing is read."""
+        self._stop_reading()
+        if not self._goes_on_soon:
+            self._goes_on_soon = True
+            self.hub.loop.call_soon(self._go_on_now)
+
+    def _go_on_now(self) -> None:
+        self._goes_on_soon = False
+        with self.hub.deferring:
+            self._go_on()
+
+    def _stop_reading(self) -> None:
+        if not self._paused and self.is_open:
+            self._paused = True
+            self._transport.pause_reading()
 
     def _be_heard(self, number: ConnectionId) -> None:
         self.unheard = None
@@ -291,9 +319,8 @@ class Connection(asyncio.BufferedProtocol):
             held = self._inbox.held_bytes + sum(len(message.body) for message in self._waiting)
             if held > PARKED_INPUT_BYTES or len(self._waiting) > PARKED_INPUT_BYTES // wire.HEADER_BYTES:
                 self._drop(f"it sent {held} bytes more while it waits for an answer")
-        elif self._waiting and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
+        elif self._waiting:
+            self._stop_reading()
 
     # --- getting in -------------------------------------------------------------------------
 
