@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from Pyro5 import protocol
@@ -13,6 +15,7 @@ from Pyro5 import protocol
 from pyrotask.config import Settings
 from pyrotask.errors import BrokerBroken
 from pyrotask.journal import MemoryJournal, Ticket
+from pyrotask.remote import hub
 from pyrotask.remote.connection import AT_ONCE
 from pyrotask.remote.errands import Errands
 from pyrotask.remote.server import Server
@@ -172,6 +175,30 @@ def test_nobody_is_lost_for_what_the_loop_has_not_read_yet() -> None:
         for _ in range(6):
             assert client.receive()[0] == 6
         assert client.answer("ping", process) is True
+
+
+def test_ctrl_c_while_a_server_starts_leaves_nothing_that_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(threading.Event):
+        """The user types Ctrl-C while somebody waits for it."""
+
+        times = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            super().wait(timeout)
+            self.times += 1
+            if self.times == 1:
+                raise KeyboardInterrupt
+            return True
+
+    changed = {**vars(threading), "Event": Interrupted}
+    monkeypatch.setattr(hub, "threading", SimpleNamespace(**changed))
+    with TaskManager() as tm:
+        server = Server(tm, "test", name_server="off", connection_file=False)
+        with pytest.raises(KeyboardInterrupt):
+            server.start()
+        assert not any(thread.name == "pyrotask-loop" for thread in threading.enumerate())
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((server.host, server.port), timeout=LONG_S)
 
 
 @contextmanager

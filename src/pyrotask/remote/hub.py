@@ -126,7 +126,12 @@ class Hub:
             target=self._run, args=(listeners, ready), name="pyrotask-loop", daemon=True
         )
         self._thread.start()
-        ready.wait()
+        try:
+            ready.wait()
+        except BaseException:  # Ctrl-C
+            ready.wait()  # some milliseconds: what is half started cannot be stopped
+            self.stop(0.0)
+            raise
         if not self._servers:
             raise RuntimeError("the event loop could not be started: see the log")
         self.engine.watchdog.judge_through(self._judge_soon)
