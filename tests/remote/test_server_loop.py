@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -199,6 +200,20 @@ def test_ctrl_c_while_a_server_starts_leaves_nothing_that_serves(monkeypatch: py
         assert not any(thread.name == "pyrotask-loop" for thread in threading.enumerate())
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((server.host, server.port), timeout=LONG_S)
+
+
+def test_what_a_finalizer_posts_while_mail_is_delivered_is_delivered_too() -> None:
+    mail, delivered, of_finalizer = deque(["first"]), list[str](), deque(["late"])
+
+    def deliver() -> None:
+        delivered.extend(mail)
+        mail.clear()
+        mail.extend(of_finalizer)  # Python calls it when the last look at the mail is over
+        of_finalizer.clear()
+
+    with hub.Deferring(deliver, mail):
+        pass
+    assert delivered == ["first", "late"]
 
 
 @contextmanager

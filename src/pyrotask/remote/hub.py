@@ -13,7 +13,7 @@ import logging
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyrotask.arena import Shelf
@@ -49,10 +49,11 @@ LARGE_THREADS = 2
 class Deferring:
     """While it is entered, what is posted waits for its end, and is then done at once."""
 
-    __slots__ = ("_deliver", "is_on")
+    __slots__ = ("_deliver", "_mail", "is_on")
 
-    def __init__(self, deliver: Callable[[], None]) -> None:
+    def __init__(self, deliver: Callable[[], None], mail: Sized) -> None:
         self._deliver = deliver
+        self._mail = mail
         self.is_on = False
 
     def __enter__(self) -> None:
@@ -61,6 +62,8 @@ class Deferring:
     def __exit__(self, *_: object) -> None:
         self._deliver()
         self.is_on = False
+        if self._mail:  # of a finalizer, which Python called between these lines
+            self._deliver()
 
 
 ACCEPTING_TURNS = 100
@@ -98,7 +101,8 @@ class Hub:
         self.loop = new_loop(settings.event_loop)
         self.sends_at_once = sends_at_once(self.loop)
         self.shared = Shared()
-        self.deferring = Deferring(self._deliver)
+        self._mail: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.deferring = Deferring(self._deliver, self._mail)
         self.unsent: set[Turn] = set()
         """Turns that have something handed out which is not on its way yet."""
         self._connections: set[Connection] = set()
@@ -109,7 +113,6 @@ class Hub:
         self.shelf = Shelf(self._do_large) if settings.arena_bytes else None
         """What clients on this host share with us; None: nothing."""
         self.codecs = make_codecs(loader(self.shelf, settings.max_message_bytes))
-        self._mail: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._rung = False
         self._delivering = False
         self._thread: threading.Thread | None = None
