@@ -3,6 +3,9 @@
 A name server that keeps names in memory forgets them when it is started anew, and one may be
 started after the broker. So a thread looks from time to time, and registers the name again. A
 name server that is gone or silent hurts nobody; that it is, is said in `warnings`.
+
+The same thread writes the connection file again when it is gone: a system may empty the runtime
+directory when its user logs out, or when a file there is some days old, and the broker goes on.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ log = logging.getLogger(__name__)
 NameServerUse = Literal["auto", "require", "start", "off"]
 
 LOOK_EVERY_S = 30.0
-"""How often the name server is looked at: a restarted one knows the name again within this time."""
+"""How often the entries are looked at: a restarted name server knows the name again within this time."""
 
 
 class Registration:
@@ -43,7 +46,7 @@ class Registration:
         use: "auto": the name server, if there is one; "require": it has to be there; "start":
             one is started if there is none; "off": it is not asked.
         with_file: whether to write the connection file.
-        look_every_s: how often the name server is looked at.
+        look_every_s: how often the entries are looked at.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class Registration:
         self._look_every_s = look_every_s
         self._keeper: threading.Thread | None = None
         self._over = threading.Event()
+        self._writing = threading.Lock()
+        """Held while the connection file is written or removed."""
         self._own_name_server: NameServer | None = None
         self._warnings: list[str] = []
         self._is_registered = False
@@ -90,16 +95,20 @@ class Registration:
             self._enter_name(dead)
         if self._with_file:
             self._file.write(self._settings.runtime_dir)
+        if self._with_file or self._use != "off":
+            self._keeper = threading.Thread(target=self._keep, name="pyrotask-names", daemon=True)
+            self._keeper.start()
 
     def leave_file(self) -> None:
-        """Remove the connection file, if it is still ours. Idempotent; takes no time."""
-        if self._with_file:
-            with contextlib.suppress(OSError):
-                self._file.remove(self._settings.runtime_dir)
+        """Remove the connection file, if it is still ours, for good. Idempotent; takes no time."""
+        with self._writing:
+            self._over.set()
+            if self._with_file:
+                with contextlib.suppress(OSError):
+                    self._file.remove(self._settings.runtime_dir)
 
     def leave(self) -> None:
         """Remove the entries that are still ours. Idempotent."""
-        self._over.set()
         self.leave_file()
         if self._keeper is not None:
             self._keeper.join()
@@ -122,14 +131,26 @@ class Registration:
                 self._own_name_server = NameServer(self._file.host, self._settings)
                 register_name(self._file.label, self._uri, self._settings)
                 self._is_registered = True
-        self._keeper = threading.Thread(target=self._keep, name="pyrotask-names", daemon=True)
-        self._keeper.start()
 
     def _keep(self) -> None:
         while not self._over.wait(self._look_every_s):
-            self._warnings[:] = self._look()
+            self._warnings[:] = [*self._look_at_file(), *self._look_at_name_server()]
 
-    def _look(self) -> list[str]:
+    def _look_at_file(self) -> list[str]:
+        directory = self._settings.runtime_dir
+        with self._writing:
+            if not self._with_file or self._over.is_set():
+                return []
+            try:
+                if not self._file.path(directory, self._file.label).exists():  # else it may be a successor's
+                    self._file.write(directory)
+            except OSError as error:
+                return [f"the connection file is gone, and could not be written again: {error}"]
+        return []
+
+    def _look_at_name_server(self) -> list[str]:
+        if self._use == "off":
+            return []
         try:
             register_name(self._file.label, self._uri, self._settings)
         except NameServerNotFound as error:
