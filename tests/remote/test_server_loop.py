@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -200,6 +202,31 @@ def test_ctrl_c_while_a_server_starts_leaves_nothing_that_serves(monkeypatch: py
         assert not any(thread.name == "pyrotask-loop" for thread in threading.enumerate())
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((server.host, server.port), timeout=LONG_S)
+
+
+def test_a_signal_handler_may_stop_a_server_that_is_being_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, handled = hub.Hub.stop, list[int]()
+    stopped = Server(label="test", name_server="off", settings=Settings(runtime_dir=tmp_path / "run"))
+
+    def handle(number: int, _frame: object) -> None:
+        handled.append(number)
+        stopped.stop()
+
+    def interrupted(the_hub: hub.Hub, timeout_s: float) -> None:
+        if not handled:
+            signal.raise_signal(signal.SIGINT)
+        stop(the_hub, timeout_s)
+
+    monkeypatch.setattr(hub.Hub, "stop", interrupted)
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        stopped.start().stop()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert handled == [signal.SIGINT]
+    assert stopped.wait(0)
 
 
 def test_what_a_finalizer_posts_while_mail_is_delivered_is_delivered_too() -> None:

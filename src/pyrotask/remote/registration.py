@@ -67,8 +67,9 @@ class Registration:
         self._look_every_s = look_every_s
         self._keeper: threading.Thread | None = None
         self._over = threading.Event()
-        self._writing = threading.Lock()
-        """Held while the connection file is written or removed."""
+        self._writing = threading.RLock()
+        """Held while the connection file is written or removed; reentrant for signal handlers."""
+        self._leaving = threading.Lock()
         self._own_name_server: NameServer | None = None
         self._warnings: list[str] = []
         self._is_registered = False
@@ -110,15 +111,16 @@ class Registration:
     def leave(self) -> None:
         """Remove the entries that are still ours. Idempotent."""
         self.leave_file()
-        if self._keeper is not None:
-            self._keeper.join()
-            self._keeper = None
-        if self._is_registered:
-            unregister_name(self._file.label, self._uri, self._settings)
-            self._is_registered = False
-        if self._own_name_server is not None:
-            self._own_name_server.stop()
-            self._own_name_server = None
+        with self._leaving:
+            if self._keeper is not None:
+                self._keeper.join()
+                self._keeper = None
+            if self._is_registered:
+                unregister_name(self._file.label, self._uri, self._settings)
+                self._is_registered = False
+            if self._own_name_server is not None:
+                self._own_name_server.stop()
+                self._own_name_server = None
 
     def _enter_name(self, dead: str | None) -> None:
         try:

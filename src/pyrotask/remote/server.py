@@ -105,7 +105,8 @@ class Server:
         self._registration: Registration | None = None
         self._broken: BrokerBroken | None = None
         self._on_broken: queue.SimpleQueue[Callable[[BrokerBroken], object]] = queue.SimpleQueue()
-        self._stopping = threading.Lock()
+        self._stopping = threading.RLock()
+        """Reentrant: a signal handler may stop it in the thread that stops it already."""
         self._stopped = threading.Event()
 
     # --- start and stop -------------------------------------------------------------------
