@@ -354,6 +354,7 @@ def test_a_silent_process_is_lost_after_four_periods(server: Server) -> None:
         assert server.task_manager.numberOfTasks()[0] == {"t": 1}
 
 
+@pytest.mark.slow
 def test_a_process_is_not_lost_for_the_silence_of_its_parked_request(server: Server) -> None:
     with RawClient(server) as client:
         process = client.answer("registerProcess", 0.25)

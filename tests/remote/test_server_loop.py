@@ -162,6 +162,7 @@ def test_what_a_stop_could_not_send_is_first_in_line_again(server: Server, journ
     assert server.task_manager.numberOfTasks()[0] == {"t": 1}
 
 
+@pytest.mark.slow
 def test_nobody_is_lost_for_what_the_loop_has_not_read_yet() -> None:
     with serving() as server, RawClient(server) as client:
         process = client.answer("registerProcess", 0.25)

@@ -72,6 +72,7 @@ class Elsewhere:
         return int(self._pipe.recv())
 
 
+@pytest.mark.slow
 def test_a_waiting_client_costs_kilobytes_and_no_thread(figure: Figure) -> None:
     with ExitStack() as stack:
         there = Elsewhere(stack)

@@ -199,16 +199,15 @@ def test_a_name_server_that_comes_later_is_told(task_manager: TaskManager, setti
 
 
 def test_a_connection_file_that_the_system_has_removed_is_written_again(
-    task_manager: TaskManager, settings: Settings
+    task_manager: TaskManager, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Server(task_manager, "run", name_server="off", connection_file=False) as server:
-        file = file_of("run", server.port)
-        registration = Registration(file, server.uri, settings, "off", look_every_s=0.05)
-        registration.enter()
-        ConnectionFile.path(settings.runtime_dir, "run").unlink()
-        until(lambda: ConnectionFile.list_all(settings.runtime_dir) == [file])
-        registration.leave()
-        assert ConnectionFile.list_all(settings.runtime_dir) == []
+    monkeypatch.setattr("pyrotask.remote.server.LOOK_EVERY_S", 0.05)
+    with Server(task_manager, "run", name_server="off"):
+        path = ConnectionFile.path(settings.runtime_dir, "run")
+        for _ in range(2):
+            path.unlink()
+            until(path.exists)
+    assert ConnectionFile.list_all(settings.runtime_dir) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no modes")
@@ -216,13 +215,15 @@ def test_a_connection_file_that_cannot_be_written_again_is_told(
     task_manager: TaskManager, settings: Settings
 ) -> None:
     with Server(task_manager, "run", name_server="off", connection_file=False) as server:
-        registration = Registration(
-            file_of("run", server.port), server.uri, settings, "off", look_every_s=0.05
-        )
+        registration = Registration(file_of("run", server.port), server.uri, settings, "off")
         registration.enter()
         settings.runtime_dir.chmod(0o755)
         ConnectionFile.path(settings.runtime_dir, "run").unlink()
-        until(lambda: any("could not be written" in warning for warning in registration.warnings))
+        registration.look_at_file()
+        assert any("could not be written" in warning for warning in registration.warnings)
+        settings.runtime_dir.chmod(0o700)
+        registration.look_at_file()
+        assert not registration.warnings
         registration.leave()
 
 

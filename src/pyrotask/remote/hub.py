@@ -287,6 +287,17 @@ class Hub:
         except RuntimeError:  # the loop is closed
             self._mail.clear()
 
+    def repeat(self, every_s: float, work: Callable[[], object]) -> None:
+        """Have the loop call it every so many seconds, until it ends. From any thread; it must not block."""
+        self.post(self._repeat, every_s, work)
+
+    def _repeat(self, every_s: float, work: Callable[[], object]) -> None:
+        def again() -> None:
+            self._repeat(every_s, work)
+            work()
+
+        self.loop.call_later(every_s, again)
+
     def run_large(self, work: Callable[[], T], then: Callable[[T], object]) -> None:
         """Do ``work``, which must not raise, in a thread; then ``then`` in the loop, with its result."""
         self._do_large(lambda: self.post(then, work()))

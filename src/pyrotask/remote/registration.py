@@ -4,8 +4,9 @@ A name server that keeps names in memory forgets them when it is started anew, a
 started after the broker. So a thread looks from time to time, and registers the name again. A
 name server that is gone or silent hurts nobody; that it is, is said in `warnings`.
 
-The same thread writes the connection file again when it is gone: a system may empty the runtime
-directory when its user logs out, or when a file there is some days old, and the broker goes on.
+The connection file is looked at as well, in the event loop, and written again when it is gone: a system may
+empty the runtime directory when its user logs out, or remove files that are some days old, and the broker
+goes on.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Registration:
         use: "auto": the name server, if there is one; "require": it has to be there; "start":
             one is started if there is none; "off": it is not asked.
         with_file: whether to write the connection file.
-        look_every_s: how often the entries are looked at.
+        look_every_s: how often the name server is looked at.
     """
 
     def __init__(
@@ -72,12 +73,13 @@ class Registration:
         self._leaving = threading.Lock()
         self._own_name_server: NameServer | None = None
         self._warnings: list[str] = []
+        self._file_warnings: list[str] = []
         self._is_registered = False
 
     @property
     def warnings(self) -> Sequence[str]:
         """What is not as it should be, at the moment: sentences, each of which says what to do."""
-        return tuple(self._warnings)
+        return (*self._file_warnings, *self._warnings)
 
     @property
     def is_in_name_server(self) -> bool:
@@ -96,9 +98,21 @@ class Registration:
             self._enter_name(dead)
         if self._with_file:
             self._file.write(self._settings.runtime_dir)
-        if self._with_file or self._use != "off":
-            self._keeper = threading.Thread(target=self._keep, name="pyrotask-names", daemon=True)
-            self._keeper.start()
+
+    def look_at_file(self) -> None:
+        """Write the connection file again if it is gone. To be called every `LOOK_EVERY_S`; takes no time."""
+        directory = self._settings.runtime_dir
+        with self._writing:
+            if not self._with_file or self._over.is_set():
+                return
+            self._file_warnings[:] = []
+            try:
+                if not self._file.path(directory, self._file.label).exists():  # else it may be a successor's
+                    self._file.write(directory)
+            except OSError as error:
+                self._file_warnings[:] = [
+                    f"the connection file is gone, and could not be written again: {error}"
+                ]
 
     def leave_file(self) -> None:
         """Remove the connection file, if it is still ours, for good. Idempotent; takes no time."""
@@ -133,26 +147,14 @@ class Registration:
                 self._own_name_server = NameServer(self._file.host, self._settings)
                 register_name(self._file.label, self._uri, self._settings)
                 self._is_registered = True
+        self._keeper = threading.Thread(target=self._keep, name="pyrotask-names", daemon=True)
+        self._keeper.start()
 
     def _keep(self) -> None:
         while not self._over.wait(self._look_every_s):
-            self._warnings[:] = [*self._look_at_file(), *self._look_at_name_server()]
+            self._warnings[:] = self._look()
 
-    def _look_at_file(self) -> list[str]:
-        directory = self._settings.runtime_dir
-        with self._writing:
-            if not self._with_file or self._over.is_set():
-                return []
-            try:
-                if not self._file.path(directory, self._file.label).exists():  # else it may be a successor's
-                    self._file.write(directory)
-            except OSError as error:
-                return [f"the connection file is gone, and could not be written again: {error}"]
-        return []
-
-    def _look_at_name_server(self) -> list[str]:
-        if self._use == "off":
-            return []
+    def _look(self) -> list[str]:
         try:
             register_name(self._file.label, self._uri, self._settings)
         except NameServerNotFound as error:

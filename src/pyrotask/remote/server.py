@@ -29,7 +29,7 @@ from pyrotask.remote.hub import Hub
 from pyrotask.remote.labels import object_name
 from pyrotask.remote.near_socket import NearSocket
 from pyrotask.remote.os_sockets import listen
-from pyrotask.remote.registration import NameServerUse, Registration
+from pyrotask.remote.registration import LOOK_EVERY_S, NameServerUse, Registration
 from pyrotask.remote.security import load_or_create_key, require_key_for
 from pyrotask.remote.services import OWN_SERIALIZER, Service
 from pyrotask.taskmanager import TaskManager
@@ -264,6 +264,8 @@ class Server:
             file, self.uri, self.settings, self._name_server, with_file=self._connection_file
         )
         self._registration.enter()
+        if self._connection_file and self._hub is not None:
+            self._hub.repeat(LOOK_EVERY_S, self._registration.look_at_file)
 
     def _mourn(self, error: BaseException) -> None:
         """The event loop has ended by an error."""
