@@ -15,6 +15,7 @@ from pyrotask.core.blocks import Block
 from pyrotask.core.events import DataStored
 from pyrotask.core.model import PICKLE, Payload
 from pyrotask.journal import open_journal
+from tests.arena.open_segments import opened_since, segments_open
 from tests.arena.sides import Sides
 
 pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="this system has no files in memory")
@@ -166,6 +167,7 @@ def test_a_journal_keeps_what_it_has_read_whatever_a_client_does_to_it_meanwhile
     segment.memory[reference.offset] = ord("!")
     block.leave_memory()
     assert block.read() == b"x" * PAGE_BYTES
+    journal.close()
 
 
 def test_a_segment_is_closed_once_its_client_is_gone_and_what_it_had_was_taken_home() -> None:
@@ -175,14 +177,9 @@ def test_a_segment_is_closed_once_its_client_is_gone_and_what_it_had_was_taken_h
     assert own is not None
     assert reference is not None
     block = sides.shelf.block(reference)
-    assert segments_open() > before
+    assert opened_since(before)
     sides.visitor.leave()
     sides.errands.pop()()
     del sides, own
-    assert segments_open() == before
+    assert not opened_since(before)
     assert block.read() == b"x" * PAGE_BYTES
-
-
-def segments_open() -> int:
-    links = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
-    return sum(NAME in link for link in links)

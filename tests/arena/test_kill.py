@@ -17,8 +17,9 @@ import psutil
 import pytest
 
 from pyrotask import Session
-from pyrotask.arena.memfd import IS_POSSIBLE, NAME
+from pyrotask.arena.memfd import IS_POSSIBLE
 from pyrotask.config import Settings
+from tests.arena.open_segments import opened_since, segments_open
 from tests.cli.commands import Running
 from tests.client.serving import serving
 from tests.ports import free_port
@@ -66,18 +67,6 @@ print("all", flush=True)
 def nothing_has_a_name_in_memory() -> Iterator[None]:
     yield
     assert not list(Path("/dev/shm").glob("*pyrotask*"))
-
-
-def segments_open() -> int:
-    """How many segments this process has open: those of its brokers and sessions."""
-    return sum(map(_is_segment, Path("/proc/self/fd").iterdir()))
-
-
-def _is_segment(descriptor: Path) -> bool:
-    try:
-        return NAME in str(descriptor.readlink())
-    except FileNotFoundError:  # another thread has closed it just now
-        return False
 
 
 def sent(session: Session, number: int, nbytes: int, **options: Any) -> Future[Any]:
@@ -130,8 +119,8 @@ def test_a_client_that_is_killed_leaves_nothing_and_the_next_gets_right_answers(
         # The answers stay, since they have keys. But nothing of the clients and workers is open any
         # more: only the broker's own plate.
         assert len(server.task_manager.broker.engine.machine.state.tasks) == 60
-        until(lambda: segments_open() <= before + 1)
-    until(lambda: segments_open() <= before)
+        until(lambda: len(opened_since(before)) <= 1)
+    until(lambda: not opened_since(before))
 
 
 def test_a_broker_that_is_killed_in_the_middle_spoils_no_answer(tmp_path: Path) -> None:

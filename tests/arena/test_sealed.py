@@ -29,7 +29,7 @@ from pyrotask.arena import (
 )
 from pyrotask.arena import sealed as sealed_memory
 from pyrotask.arena.layout import DATA_AT, GENERATION, SEALED_DATA_AT, generation_at
-from pyrotask.arena.memfd import IS_POSSIBLE, NAME, make, make_sealed
+from pyrotask.arena.memfd import IS_POSSIBLE, make, make_sealed
 from pyrotask.arena.sealed import MOST_IN_USE, MOST_MADE, SMALLEST_BYTES
 from pyrotask.config import Settings
 from pyrotask.core.blocks import Block
@@ -40,6 +40,7 @@ from pyrotask.remote.blocks_on_wire import pack_call
 from pyrotask.remote.bulk_proxy import BulkProxy
 from pyrotask.remote.server import Server
 from pyrotask.taskmanager import TaskManager
+from tests.arena.open_segments import opened_since, segments_open
 from tests.arena.sides import Sides, reference_of
 from tests.client.serving import PATIENCE_S, serving
 from tests.waiting import until
@@ -53,11 +54,6 @@ DATA = b"x" * LENGTH
 @pytest.fixture
 def sides() -> Sides:
     return Sides(2048)
-
-
-def segments_open() -> int:
-    links = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
-    return sum(NAME in link for link in links)
 
 
 def stored_by(session: Session, where: str) -> memoryview | bytes:
@@ -107,10 +103,10 @@ def test_what_is_mapped_stays_when_its_maker_and_the_broker_have_let_go(sides: S
     block = sides.shelf.sealed_block(sealed.offer)
     mine = sides.reader.fetch(reference_of(block))
     del sealed, block
-    assert segments_open() == before + 1
+    assert len(opened_since(before)) == 1
     assert bytes(mine) == DATA
     del mine
-    assert segments_open() == before
+    assert not opened_since(before)
 
 
 def test_the_broker_has_it_in_memory_when_its_maker_has_gone(sides: Sides) -> None:
@@ -282,7 +278,7 @@ def test_what_is_offered_often_is_one_block_and_open_once(sides: Sides) -> None:
     before = segments_open()
     first, *others = [sides.shelf.sealed_block(sealed.offer) for _ in range(3)]
     assert all(other is first for other in others)
-    assert segments_open() == before + 1
+    assert len(opened_since(before)) == 1
 
 
 def test_memory_that_can_still_be_written_to_is_refused(sides: Sides) -> None:
@@ -316,7 +312,7 @@ def test_a_refused_offer_leaves_nothing_open(sides: Sides) -> None:
     before = segments_open()
     with pytest.raises(NoSegment):
         Sealed.open(Offer(os.getpid(), sealed.reference._replace(nbytes=1 << 40)))
-    assert segments_open() == before
+    assert not opened_since(before)
 
 
 def test_bytes_that_are_no_offer_are_refused() -> None:
@@ -402,7 +398,7 @@ def test_a_value_that_many_tasks_have_is_open_once_at_the_broker() -> None:
         for _ in range(5):
             session.submit_payload("nobody", big)
         assert session.flush(PATIENCE_S)
-        assert segments_open() <= before + 2  # this one, and the arena
+        assert len(opened_since(before)) <= 2  # this one, and the arena
         session.abort(RuntimeError("enough"))
 
 

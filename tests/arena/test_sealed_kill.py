@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from pyrotask import Session
-from pyrotask.arena.memfd import IS_POSSIBLE, NAME
+from pyrotask.arena.memfd import IS_POSSIBLE
 from pyrotask.config import Settings
 from pyrotask.remote.bulk_proxy import BulkProxy
+from tests.arena.open_segments import opened_since, segments_open
 from tests.cli.commands import Running
 from tests.client.serving import serving
 from tests.recovery.houses import working
@@ -73,7 +74,7 @@ def is_right(told: Any, checksum: int) -> bool:
 def test_what_a_killed_client_has_stored_is_there_and_no_task_spoils_it_for_another(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
     gc.collect()  # what earlier tests have left to it
-    before = own_segments()
+    before = segments_open()
     with (
         serving(Settings(max_crashes=3)) as server,
         working(tmp_path, 2, server.address, TASKS) as worker,
@@ -94,17 +95,5 @@ def test_what_a_killed_client_has_stored_is_there_and_no_task_spoils_it_for_anot
         assert not list(Path("/dev/shm").glob("*pyrotask*"))
         with BulkProxy(server.address) as proxy:
             proxy.call("delete_data", "big")
-        until(lambda: own_segments() <= before + 1)  # the broker's own plate
-    until(lambda: own_segments() <= before)
-
-
-def own_segments() -> int:
-    """How many this process has open: those of its brokers and sessions."""
-    return sum(map(_is_segment, Path("/proc/self/fd").iterdir()))
-
-
-def _is_segment(descriptor: Path) -> bool:
-    try:
-        return NAME in str(descriptor.readlink())
-    except FileNotFoundError:  # another thread has closed it just now
-        return False
+        until(lambda: len(opened_since(before)) <= 1)  # the broker's own plate
+    until(lambda: not opened_since(before))
