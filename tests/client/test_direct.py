@@ -9,7 +9,7 @@ import socket
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future as StdFuture
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -532,6 +532,16 @@ def unwatched_session(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield session
 
 
+def is_interrupted_at(
+    point: int, session: Session, key: str | None = None, also: Iterable[Callable[..., Any]] = ()
+) -> bool:
+    """Submit a task, with a Ctrl-C at that point of it; False: it has fewer points."""
+    interruption = Interruption(point, also)
+    with contextlib.suppress(KeyboardInterrupt), interruption:
+        session.submit("note", 1_000 + point, key=key)
+    return interruption.has_come
+
+
 @pytest.mark.parametrize("is_keyed", [False, True])
 def test_after_a_ctrl_c_anywhere_in_a_submit_the_task_is_seen_through_at_once_and_done_once(
     is_keyed: bool, unwatched_session: Session, noting: Noting
@@ -540,15 +550,13 @@ def test_after_a_ctrl_c_anywhere_in_a_submit_the_task_is_seen_through_at_once_an
     session.submit("note", -1).result(PATIENCE_S)
     for point in count():
         wait_until_idle(session)
-        interruption = Interruption(point)
         key = f"k{point}" if is_keyed else None
-        with contextlib.suppress(KeyboardInterrupt), interruption:
-            session.submit("note", 1_000 + point, key=key)
+        has_come = is_interrupted_at(point, session, key)
         # Without a word from anybody else: another submit would wake those who see to this one.
         assert session.wait(PATIENCE_S), point
         again = session.submit("note", 1_000 + point if is_keyed else point, key=key)
         again.result(PATIENCE_S)
-        if not interruption.has_come:
+        if not has_come:
             break
     assert point > 10
     assert set(noting.runs.values()) == {1}
@@ -559,12 +567,10 @@ def test_after_a_ctrl_c_anywhere_in_the_first_submit_the_session_works_and_can_b
 ) -> None:
     for point in count():
         with Session(server.address) as session:
-            interruption = Interruption(point, also=[threading.Thread.start])
-            with contextlib.suppress(KeyboardInterrupt), interruption:
-                session.submit("note", 1_000 + point)
+            has_come = is_interrupted_at(point, session, also=[threading.Thread.start])
             assert session.wait(PATIENCE_S), point
             assert session.submit("note", point).result(PATIENCE_S) == point
-        if not interruption.has_come:
+        if not has_come:
             break
     assert point > 10
     assert set(noting.runs.values()) == {1}
@@ -578,14 +584,12 @@ def test_who_submits_again_at_once_after_a_ctrl_c_loses_nothing_and_doubles_noth
     session.submit("note", -1).result(PATIENCE_S)
     for point in count():
         wait_until_idle(session)
-        interruption = Interruption(point)
         key = f"k{point}" if is_keyed else None
-        with contextlib.suppress(KeyboardInterrupt), interruption:
-            session.submit("note", 1_000 + point, key=key)
+        has_come = is_interrupted_at(point, session, key)
         again = session.submit("note", 1_000 + point if is_keyed else point, key=key)
         again.result(PATIENCE_S)
         assert session.wait(PATIENCE_S), point
-        if not interruption.has_come:
+        if not has_come:
             break
     assert point > 10
     assert set(noting.runs.values()) == {1}

@@ -198,26 +198,41 @@ def test_a_killed_child_is_replaced_and_its_end_is_told(
         second.let_go()
 
 
+def let_a_child_die_while(
+    what: str, refused: object, node: Node, broker: Broker, rendezvous: Rendezvous
+) -> str:
+    """Kill the idle one of two children while the system refuses what the next needs: why it is not started.
+
+    The other one goes on, and the next is started as soon as that is possible.
+    """
+    node.wait_until_ready()
+    broker.manager.addTaskRequest("meet", (rendezvous.port,))
+    busy = rendezvous.meet()
+    (idle,) = {child.pid for child in node.supervisor.children} - {busy.pid}
+    with pytest.MonkeyPatch.context() as crowded:
+        crowded.setattr(what, refused)
+        os.kill(idle, signal.SIGKILL)
+        why = node.wait_for("not started").detail
+        assert [child.pid for child in psutil.Process().children()] == [busy.pid]
+    assert node.wait_for("started").pid not in {idle, busy.pid}
+    busy.let_go()
+    assert broker.result() == busy.pid
+    return why
+
+
 def test_a_moment_without_a_free_process_harms_no_child_that_works(
-    broker: Broker, tasks: Path, rendezvous: Rendezvous, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, tasks: Path, rendezvous: Rendezvous
 ) -> None:
     with Node(broker.address, tasks, count=2) as node:
-        node.wait_until_ready()
-        broker.manager.addTaskRequest("meet", (rendezvous.port,))
-        busy = rendezvous.meet()
-        (idle,) = {child.pid for child in node.supervisor.children} - {busy.pid}
-        with monkeypatch.context() as crowded:
-            crowded.setattr("pyrotask.worker.offspring.subprocess.Popen", refuse)
-            os.kill(idle, signal.SIGKILL)
-            assert node.wait_for("not started").detail.endswith("Resource temporarily unavailable")
-        assert node.wait_for("started").pid not in {idle, busy.pid}
-        busy.let_go()
-        assert broker.result() == busy.pid
+        why = let_a_child_die_while(
+            "pyrotask.worker.offspring.subprocess.Popen", refuse, node, broker, rendezvous
+        )
+        assert why.endswith("Resource temporarily unavailable")
 
 
 @pytest.mark.parametrize("thread", ["pyrotask-stderr", "pyrotask-child-"])
 def test_a_moment_without_a_free_thread_harms_no_child_that_works(
-    broker: Broker, tasks: Path, rendezvous: Rendezvous, monkeypatch: pytest.MonkeyPatch, thread: str
+    broker: Broker, tasks: Path, rendezvous: Rendezvous, thread: str
 ) -> None:
     class Refused(threading.Thread):
         def start(self) -> None:
@@ -226,18 +241,8 @@ def test_a_moment_without_a_free_thread_harms_no_child_that_works(
             super().start()
 
     with Node(broker.address, tasks, count=2) as node:
-        node.wait_until_ready()
-        broker.manager.addTaskRequest("meet", (rendezvous.port,))
-        busy = rendezvous.meet()
-        (idle,) = {child.pid for child in node.supervisor.children} - {busy.pid}
-        with monkeypatch.context() as crowded:
-            crowded.setattr("threading.Thread", Refused)
-            os.kill(idle, signal.SIGKILL)
-            assert node.wait_for("not started").detail.endswith("can't start new thread")
-            assert [child.pid for child in psutil.Process().children()] == [busy.pid]
-        assert node.wait_for("started").pid not in {idle, busy.pid}
-        busy.let_go()
-        assert broker.result() == busy.pid
+        why = let_a_child_die_while("threading.Thread", Refused, node, broker, rendezvous)
+        assert why.endswith("can't start new thread")
 
 
 def test_of_many_children_the_first_work_before_the_last_are_started(

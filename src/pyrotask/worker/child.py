@@ -305,9 +305,7 @@ def _end_for_sure(code: int, timeout_s: float) -> None:
     last_resort.daemon = True
     with contextlib.suppress(RuntimeError):  # the system has no thread for us
         last_resort.start()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or none
-            stream.flush()
+    running.flush_printed()
 
 
 if __name__ == "__main__":

@@ -120,11 +120,16 @@ def _end_forked(error: BaseException | None) -> NoReturn:
             code = 1
             told = f"{error.code}\n" if isinstance(error, SystemExit) else _told(error).traceback
             sys.stderr.write(told)
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or none
-                stream.flush()
+        flush_printed()
     finally:
         os._exit(code & 0xFF)
+
+
+def flush_printed() -> None:
+    """Pass on what was printed, as far as a task has left anything to print to."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or none
+            stream.flush()
 
 
 def _told(error: BaseException) -> Failure:

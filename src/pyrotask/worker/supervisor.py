@@ -376,9 +376,11 @@ class Supervisor:
         """It was to go on. Where none ever worked, one that cannot be set up is a mistake in the command."""
         if child.goodbye is Goodbye.CANNOT_WORK and not self._has_worked:
             self._fail(HandlerError(child.slate.text))
-        elif (reason := place.child_died(child, worked=worked)) is None:
-            pass
-        elif any(other.child is not None and other.has_registered for other in self._places):
+            return
+        reason = place.child_died(child, worked=worked)
+        if reason is None:
+            return
+        if any(other.child is not None and other.has_registered for other in self._places):
             # Somebody edits the module, say. What our other children compute is not to be lost by that.
             self._on_event(
                 Event("not started", detail=f"a child cannot get to work; the others go on: {reason}")
